@@ -1,0 +1,34 @@
+"""Checks of what comes in from outside, with errors that say how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from opsin.errors import ChoiceError
+
+
+def choice(what: str, name: object, known: Iterable[str], *, owner: str = "") -> str:
+    """Return `name` if it is one of `known`.
+
+    Args:
+        what: the noun in the message, e.g. "tap".
+        name: the name to look up.
+        known: the names there are.
+        owner: whose names they are, e.g. "vgg16".
+
+    Raises:
+        ChoiceError: `unknown tap 'relu3_5' for vgg16; did you mean 'relu3_3'?`
+    """
+    known = list(known)
+    if isinstance(name, str) and name in known:
+        return name
+    of = f" for {owner}" if owner else ""
+    near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.5)
+    if near:
+        hint = f"did you mean '{near[0]}'?"
+    elif len(known) <= 40:
+        hint = f"choose one of {', '.join(known)}."
+    else:
+        hint = f"there are {len(known)}, from '{known[0]}' to '{known[-1]}'."
+    raise ChoiceError(f"unknown {what} {name!r}{of}; {hint}")

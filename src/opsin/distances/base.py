@@ -1,0 +1,159 @@
+"""What a distance between two feature maps is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from opsin.errors import InputError
+
+
+class Distance(nn.Module, ABC):
+    """A distance d(F(x), F(y)): a statistic of each feature map, and a comparison of two statistics.
+
+    The statistic of a reference can be computed once and kept. Calling the distance does both:
+    `distance(f, g) = distance.compare(distance.statistic(f), distance.statistic(g))`, in float32 at least.
+
+    Subclass it with `statistic` and `compare`; both see float32 or float64, autocast switched off.
+    """
+
+    name: ClassVar[str] = "distance"
+
+    @property
+    def statistic_key(self) -> str:
+        """Distances of equal key have the same statistic, which is then computed and kept once for all of them."""
+        return f"{self.name}{self.config()}"
+
+    def config(self) -> dict[str, Any]:
+        """The keyword arguments that make this distance anew, as plain values."""
+        return {}
+
+    @abstractmethod
+    def statistic(self, feature: Tensor) -> Tensor:
+        """What is compared of a feature map: (N,C,H,W) -> (N,…)."""
+
+    @abstractmethod
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distance of two statistics: (N,…), (N or 1,…) -> (N,)."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distance of two feature maps.
+
+        Shape: (N,C,H,W), (N or 1,C,H,W) -> (N,).
+        """
+        with full_precision(x):
+            return self.compare(self.statistic(at_least_float32(x)), self.statistic(at_least_float32(y)))
+
+    def extra_repr(self) -> str:
+        """The options in `repr`."""
+        return ", ".join(f"{k}={v!r}" for k, v in self.config().items())
+
+
+class SpatialDistance(Distance):
+    """A distance that is a mean over positions, so that it has a map and can be limited to a region."""
+
+    @property
+    def statistic_key(self) -> str:
+        """The feature map itself, unless a subclass says otherwise."""
+        return "feature"
+
+    def statistic(self, feature: Tensor) -> Tensor:
+        """The feature map itself."""
+        return feature
+
+    @abstractmethod
+    def map(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distance at each position: (N,C,H,W), (N or 1,C,H,W) -> (N,H,W)."""
+
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+        """Mean of the map over positions: (N,C,H,W), (N or 1,C,H,W) -> (N,)."""
+        return self.map(x, y).mean(dim=(1, 2))
+
+
+class CallableDistance(Distance):
+    """Any function `(x, y) -> tensor` of two feature maps as a distance.
+
+    What it returns may be one value per image (N,), anything (N,…) that is then averaged per image, or a scalar; for a
+    scalar the function is called on each pair alone, since a batch's mean cannot be taken apart.
+    """
+
+    name: ClassVar[str] = "callable"
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        # Past nn.Module.__setattr__: a module with a state would put it into the host's state dict.
+        self.__dict__["function"] = function
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CallableDistance:
+        super()._apply(fn, recurse)
+        if isinstance(self.function, nn.Module):
+            self.function._apply(fn)
+        return self
+
+    @property
+    def label(self) -> str:
+        """What signatures call the function."""
+        return getattr(self.function, "__qualname__", type(self.function).__name__)
+
+    @property
+    def statistic_key(self) -> str:
+        """The feature map itself."""
+        return "feature"
+
+    def config(self) -> dict[str, Any]:
+        """The name of the function. It is for people: a function cannot be written to a file."""
+        return {"function": self.label}
+
+    def statistic(self, feature: Tensor) -> Tensor:
+        """The feature map itself."""
+        return feature
+
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+        """Call the function: (N,C,H,W), (N or 1,C,H,W) -> (N,)."""
+        y = y.expand(x.shape[0], *y.shape[1:])
+        value = self._call(x, y)
+        if value.ndim == 0:
+            value = torch.stack([self._call(a, b).reshape(()) for a, b in zip(x.split(1), y.split(1), strict=True)])
+        if value.shape[0] != x.shape[0]:
+            raise InputError(
+                f"a callable distance must return a scalar or a tensor (N,…) for N = {x.shape[0]} images, "
+                f"got shape {tuple(value.shape)} from {self.label}. Average over the other dimensions."
+            )
+        return value.flatten(1).mean(dim=1) if value.ndim > 1 else value
+
+    def _call(self, x: Tensor, y: Tensor) -> Tensor:
+        value = self.function(x, y)
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"a callable distance must return a torch.Tensor, got {type(value).__name__} from {self.label}. "
+                "Leave out .item()."
+            )
+        return value
+
+
+class Regularizer(nn.Module, ABC):
+    """A measure of one feature map that needs no reference, such as total variation."""
+
+    name: ClassVar[str] = "regularizer"
+
+    def config(self) -> dict[str, Any]:
+        """The keyword arguments that make this regularizer anew, as plain values."""
+        return {}
+
+    @abstractmethod
+    def forward(self, feature: Tensor) -> Tensor:
+        """Measure: (N,C,H,W) -> (N,)."""
+
+
+def at_least_float32(feature: Tensor) -> Tensor:
+    """Half precision to float32: Gram matrices and variances of it overflow or lose all digits."""
+    return feature.float() if feature.dtype in (torch.float16, torch.bfloat16) else feature
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """A context in which autocast does not turn the operations back to half precision."""
+    return torch.autocast(like.device.type, enabled=False)

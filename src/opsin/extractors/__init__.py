@@ -1,0 +1,23 @@
+"""Frozen networks that give the feature maps asked for by name."""
+
+from opsin.extractors.alexnet import AlexNet
+from opsin.extractors.base import Extractor, ExtractorSpec, ImageExtractor, ReceptiveField
+from opsin.extractors.factory import NETWORKS, make_extractor
+from opsin.extractors.module import ModuleExtractor
+from opsin.extractors.squeezenet import SqueezeNet
+from opsin.extractors.timm import TimmExtractor
+from opsin.extractors.vgg import VGG
+
+__all__ = [
+    "NETWORKS",
+    "VGG",
+    "AlexNet",
+    "Extractor",
+    "ExtractorSpec",
+    "ImageExtractor",
+    "ModuleExtractor",
+    "ReceptiveField",
+    "SqueezeNet",
+    "TimmExtractor",
+    "make_extractor",
+]

@@ -1,0 +1,257 @@
+"""Networks that are a chain of layers: what VGG, AlexNet and SqueezeNet share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from opsin.checks import choice
+from opsin.errors import InputError, WeightsError
+from opsin.extractors.base import Extractor, ExtractorSpec, Normalize, ReceptiveField
+from opsin.weights import sources
+
+POOLINGS = ("max", "avg", "l2")
+PADDINGS = ("zeros", "reflect", "replicate")
+
+
+class Step(NamedTuple):
+    """One layer: the name of the tap behind it, what it computes, and its geometry.
+
+    `run` is None for a ReLU. `parts` names ranges of the output's channels that are taps of their own.
+    """
+
+    tap: str
+    run: Callable[[Tensor], Tensor] | None
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    ceil: bool = False
+    reflects: bool = False
+    parts: Mapping[str, tuple[int, int]] = MappingProxyType({})
+
+    def size(self, n: int) -> int:
+        """Length of the output for an input of length n; below 1 where there is none."""
+        if self.reflects and n <= self.padding:
+            return 0
+        room = n + 2 * self.padding - self.kernel
+        if room < 0 and not self.ceil:
+            return 0
+        return (-(-room // self.stride) if self.ceil else room // self.stride) + 1
+
+
+class L2Pool2d(nn.Module):
+    """Blurred root mean square: sqrt(hann3x3 * x² + 1e-12), stride 2, zero padding 1.
+
+    Differentiable everywhere, and free of the aliasing of max pooling. The output has ceil(H/2) rows.
+
+    Reference: "Geodesics of learned representations", Hénaff and Simoncelli 2016; the form of DISTS, Ding et al. 2020.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        hann = torch.tensor([0.25, 0.5, 0.25])
+        self.kernel: Tensor
+        self.register_buffer("kernel", torch.outer(hann, hann).reshape(1, 1, 3, 3), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N,C,H,W) -> (N,C,ceil(H/2),ceil(W/2))."""
+        kernel = self.kernel.expand(x.shape[1], 1, 3, 3)
+        return (F.conv2d(x * x, kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
+
+
+class Network(nn.Module):
+    """A chain with torchvision's state-dict keys: `features.N…`, and the steps in the order they run."""
+
+    def __init__(self, features: Sequence[nn.Module], steps: Sequence[Step]) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*features)
+        self.steps = tuple(steps)
+        self.normalize = Normalize("none")
+
+
+def conv(c_in: int, c_out: int, kernel: int, stride: int = 1, pad: int = 0, *, padding: str) -> nn.Conv2d:
+    """A convolution without values yet (they are loaded), padded with `padding`."""
+    # `padding_mode` with a pad of 0 would call F.pad for nothing.
+    return nn.Conv2d(c_in, c_out, kernel, stride, pad, padding_mode=padding if pad else "zeros", device="meta")
+
+
+def conv_step(tap: str, layer: nn.Conv2d) -> Step:
+    """The step of a square convolution."""
+    pad = int(layer.padding[0])
+    reflects = layer.padding_mode == "reflect"
+    return Step(tap, layer, layer.kernel_size[0], layer.stride[0], pad, reflects=reflects)
+
+
+def pool_step(tap: str, pooling: str, kernel: int, *, ceil: bool = False) -> tuple[nn.Module, Step]:
+    """A pooling layer of stride 2 and its step."""
+    if choice("pooling", pooling, POOLINGS) == "l2":
+        layer: nn.Module = L2Pool2d()
+        return layer, Step(tap, layer, kernel=3, stride=2, padding=1)
+    layer = (nn.MaxPool2d if pooling == "max" else nn.AvgPool2d)(kernel, 2, ceil_mode=ceil)
+    return layer, Step(tap, layer, kernel=kernel, stride=2, ceil=ceil)
+
+
+def _expected(network: Network) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes that a weights file of the network holds (BatchNorm's step counter plays no part in eval)."""
+    state = network.state_dict()
+    return {k: tuple(v.shape) for k, v in state.items() if not k.endswith("num_batches_tracked")}
+
+
+def random_state(network: Network, seed: int) -> dict[str, Tensor]:
+    """He-normal weights from a seed: the same on every machine, and features of the size of the input at any depth."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for name, shape in _expected(network).items():
+        if len(shape) == 4:
+            fan_in = shape[1] * shape[2] * shape[3]
+            state[name] = torch.empty(shape).normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
+        elif name.endswith(("running_var", "weight")):
+            state[name] = torch.ones(shape)
+        else:
+            state[name] = torch.zeros(shape)
+    return state
+
+
+class SequentialExtractor(Extractor):
+    """An extractor over a `Network`; see `Extractor`."""
+
+    def __init__(
+        self,
+        name: str,
+        build: Callable[[str, str, str], Network],
+        weights: str | os.PathLike[str],
+        *,
+        pooling: str,
+        padding: str,
+        normalization: str | None,
+        seed: int,
+    ) -> None:
+        choice("padding", padding, PADDINGS)
+        network = build(name, pooling, padding)
+        if weights == "random":
+            state, kind, source, path = random_state(network, seed), normalization or "inet", "random", None
+            sha256 = f"seed:{seed}"
+        else:
+            loaded = sources.load(name, weights, normalization=normalization)
+            state, kind, source, path = loaded.state, loaded.normalization, loaded.source, loaded.path
+            sha256 = loaded.sha256
+            _check_state(name, state, _expected(network), str(path or source))
+        network.normalize = Normalize(kind)
+        if kind == "caffe":
+            # The file's first convolution reads BGR. Turned around once here, images need not be on every call.
+            state["features.0.weight"] = state["features.0.weight"].flip(1)
+        network.load_state_dict(state, strict=False, assign=True)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.num_batches_tracked = None
+        super().__init__(network.to(memory_format=torch.channels_last))
+        self.spec = ExtractorSpec(name, source, sha256, kind, pooling, padding)
+        # How many steps a tap takes.
+        self._depth = {"image": 0}
+        for depth, step in enumerate(network.steps, start=1):
+            self._depth.update(dict.fromkeys((*step.parts, step.tap), depth))
+        self.taps = tuple(self._depth)
+        self._arguments = {"weights": path if source == "file" else source, "seed": seed, "normalization": kind}
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that make this extractor anew, as plain values."""
+        given = self._arguments
+        config: dict[str, Any] = {"network": self.spec.network, "weights": str(given["weights"])}
+        if self.spec.weights == "random":
+            config["seed"] = given["seed"]
+        if self.spec.weights in ("random", "file"):
+            config["normalization"] = given["normalization"]
+        return {**config, "pooling": self.spec.pooling, "padding": self.spec.padding}
+
+    def receptive_field(self, tap: str) -> ReceptiveField:
+        """The pixels each position of `tap` sees."""
+        field = ReceptiveField()
+        for step in self._steps_to([choice("tap", tap, self.taps, owner=self.spec.network)]):
+            field = field.through(step.kernel, step.stride, step.padding)
+        return field
+
+    def minimum_size(self, tap: str) -> int:
+        """The least height and width of an image that has this tap."""
+        steps = self._steps_to([tap])
+        return next(n for n in range(1, 1024) if _output_size(steps, n) >= 1)
+
+    def forward(
+        self, images: Tensor, taps: Iterable[str], *, with_graph: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Feature maps of `images` at `taps`; see `Extractor.forward`."""
+        self._check_tensor(images)
+        wanted = self.check_taps(taps)
+        steps = self._steps_to(wanted)
+        if min(_output_size(steps, int(n)) for n in images.shape[-2:]) < 1:
+            deepest = steps[-1].tap
+            least = self.minimum_size(deepest)
+            raise InputError(
+                f"images must be at least {least}×{least} for {deepest} of {self.spec.network}, "
+                f"got {images.shape[-2]}×{images.shape[-1]}. Enlarge them or choose a shallower tap."
+            )
+        graph = set(wanted if with_graph is None else with_graph).intersection(wanted)
+        graph_depth = max((self._depth[tap] for tap in graph), default=-1)
+        x = images if graph else images.detach()
+        features: dict[str, Tensor] = {"image": x}
+        if steps:
+            x = self.__dict__["_network"].normalize(x).contiguous(memory_format=torch.channels_last)
+        tapped = False
+        for depth, step in enumerate(steps, start=1):
+            if depth == graph_depth + 1:
+                x = x.detach()  # the weights are frozen, so that nothing from here on records a graph
+            if step.run is not None:
+                x = step.run(x)
+            else:
+                # In place unless that would overwrite a tap: the pre-activation values are gone otherwise.
+                x = torch.relu(x) if tapped else torch.relu_(x)
+            tapped = step.tap in wanted
+            if tapped:
+                features[step.tap] = x
+            for part, (start, stop) in step.parts.items():
+                if part in wanted:
+                    features[part] = x[:, start:stop]
+                    tapped = True
+        return {tap: features[tap] if tap in graph else features[tap].detach() for tap in wanted}
+
+    def _steps_to(self, taps: Iterable[str]) -> Sequence[Step]:
+        steps: tuple[Step, ...] = self.__dict__["_network"].steps
+        return steps[: max((self._depth[tap] for tap in taps), default=0)]
+
+
+def _output_size(steps: Iterable[Step], n: int) -> int:
+    for step in steps:
+        n = step.size(n)
+        if n < 1:
+            return 0
+    return n
+
+
+def _check_state(
+    name: str,
+    state: dict[str, Tensor],
+    expected: dict[str, tuple[int, ...]],
+    where: str,
+) -> None:
+    """Raise unless `state` holds exactly the tensors of the network."""
+    got = {k: tuple(v.shape) for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    if got == expected:
+        return
+    for key in expected:
+        if key not in got:
+            detail = f"{key} is missing"
+            break
+        if got[key] != expected[key]:
+            detail = f"{key} has shape {got[key]} instead of {expected[key]}"
+            break
+    else:
+        detail = f"{min(got.keys() - expected.keys())} is one tensor too many"
+    raise WeightsError(
+        f"weights must be those of {name}, got those of another network in '{where}': {detail}. "
+        "Name the network they were made for."
+    )

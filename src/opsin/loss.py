@@ -1,0 +1,401 @@
+"""The perceptual loss: terms, what is kept of the references, and what comes out."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from opsin import recipe
+from opsin._version import __version__
+from opsin.checks import choice
+from opsin.distances import SpatialDistance, at_least_float32
+from opsin.errors import InputError
+from opsin.extractors import Extractor, ExtractorSpec
+from opsin.files import atomic_path
+from opsin.inputs import check_batch, check_images, check_range, check_same_size
+from opsin.results import Evaluation, Signature, Targets
+from opsin.terms import Term, compare_term, free_name, name_terms, term_statistic
+
+VALIDATE = ("first", "always", "never")
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class PerceptualLoss(nn.Module):
+    """L(x, y) = Σ wᵢ · dᵢ(Fᵢ(x), Fᵢ(y)) over terms, each distinct network run once.
+
+    It is frozen: it adds no parameters, buffers or state-dict keys to a module that owns it, and ignores `.train()`.
+    References are computed without a graph; gradients flow to x alone. Losses add and scale:
+    `a + 0.1 * b` is again a loss in which networks that `a` and `b` have in common run once.
+
+    Shape: x (N,3,H,W), or a clip (B,T,3,H,W) that is scored frame by frame -> scalar, or (N,) / (B,T) with
+        `reduction="none"`. A reference is a batch like x, or one image for all.
+
+    Args:
+        terms: the summands.
+        reduction: over the batch: "mean", "sum" or "none".
+        input_range: the range of the images; they are converted to [0,1] inside.
+        validate: when the images' values are checked (range, NaN): on the "first" call, "always" or "never".
+        name: prefix of the terms' names when the loss is added to others.
+
+    Raises:
+        InputError: no terms, or options that do not fit.
+
+    Example:
+        >>> import torch, opsin
+        >>> vgg = opsin.VGG("vgg11", weights="random")
+        >>> loss = opsin.PerceptualLoss([opsin.Term(vgg, "relu2_1", "l1"), opsin.Term(vgg, "relu3_2", "l1", 0.5)])
+        >>> x, y = torch.rand(2, 1, 3, 32, 32)
+        >>> targets = loss.targets(target=y)
+        >>> result = loss.evaluate(x, targets)
+        >>> bool(torch.isclose(result.total, result.terms["relu2_1"] + 0.5 * result.terms["relu3_2"]))
+        True
+    """
+
+    def __init__(
+        self,
+        terms: Iterable[Term],
+        *,
+        reduction: str = "mean",
+        input_range: tuple[float, float] = (0.0, 1.0),
+        validate: str = "first",
+        name: str = "",
+    ) -> None:
+        super().__init__()
+        terms = list(terms)
+        if not terms or not all(isinstance(term, Term) for term in terms):
+            raise InputError(f"terms must be one opsin.Term or more, got {terms!r:.80}. opsin.build makes them by names.")
+        low, high = (float(v) for v in input_range)
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise InputError(f"input_range must be (low, high) with low < high, got {input_range}. E.g. (-1, 1).")
+        self.reduction = choice("reduction", reduction, REDUCTIONS)
+        self.input_range = (low, high)
+        self.validate = choice("validate", validate, VALIDATE)
+        self.name = name
+        extractors: dict[str, Extractor] = {}
+        for i, term in enumerate(terms):
+            shared = extractors.setdefault(term.extractor.spec.key, term.extractor)
+            terms[i] = replace(term, extractor=shared)
+        self.terms: Mapping[str, Term] = MappingProxyType(name_terms(terms))
+        # Registered so that .to() reaches them; they hold nothing that a state dict would show.
+        self._extractors = nn.ModuleList(extractors.values())
+        self._distances = nn.ModuleList(term.distance for term in terms)
+        self._checked: set[str] = set()
+        super().train(False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A mapping proxy neither pickles nor deep-copies.
+        return {**self.__dict__, "terms": dict(self.terms)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "terms": MappingProxyType(state["terms"])})
+
+    def train(self, mode: bool = True) -> PerceptualLoss:  # noqa: ARG002
+        """Stay in eval mode, whatever mode the host module is put in."""
+        return self
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The names of the images it compares with, e.g. ("target", "style")."""
+        return tuple(dict.fromkeys(t.reference for t in self.terms.values() if t.reference is not None))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Term name -> weight."""
+        return {name: term.weight for name, term in self.terms.items()}
+
+    @property
+    def signature(self) -> Signature:
+        """Networks, weight hashes, terms and versions, as plain values."""
+        networks: dict[str, ExtractorSpec] = {}
+        for term in self.terms.values():
+            spec = term.extractor.spec
+            label = next((k for k, v in networks.items() if v == spec), None) or free_name(spec.network, networks)
+            networks[label] = spec
+        return Signature(
+            opsin=__version__,
+            torch=str(torch.__version__),
+            input_range=list(self.input_range),
+            networks={label: spec.describe() for label, spec in networks.items()},
+            terms={
+                name: {
+                    "network": next(k for k, v in networks.items() if v == term.extractor.spec),
+                    "taps": list(term.taps),
+                    "distance": term.distance.name,
+                    "options": term.distance.config(),
+                    "weight": term.weight,
+                    "reference": term.reference,
+                }
+                for name, term in self.terms.items()
+            },
+        )
+
+    def targets(self, **references: Tensor) -> Targets:
+        """Statistics of reference images, to be kept and handed to `evaluate` or `forward` again and again.
+
+        Args:
+            references: the images by name, e.g. `target=y, style=s`: all that the loss compares with, or some, if the
+                others come with each call.
+
+        Raises:
+            InputError: a name the loss does not have, or images that do not fit.
+        """
+        for name in references:
+            choice("reference", name, self.references, owner="this loss")
+        statistics: dict[str, Any] = {}
+        sizes: dict[str, tuple[int, int, int]] = {}
+        for name, images in references.items():
+            flat = self._prepare(images, name)[0]
+            sizes[name] = (flat.shape[0], flat.shape[-2], flat.shape[-1])
+            terms = [term for term in self.terms.values() if term.reference == name]
+            with torch.no_grad():
+                features = self._features(flat, terms, graded=False)
+                for term in terms:
+                    if term.statistic_key not in statistics:
+                        statistics[term.statistic_key] = term_statistic(term, features)
+        return Targets(statistics, sizes)
+
+    def evaluate(
+        self,
+        x: Tensor,
+        targets: Targets | None = None,
+        *,
+        mask: Tensor | None = None,
+        shrink_mask: bool = False,
+        maps: bool = False,
+        **references: Tensor,
+    ) -> Evaluation:
+        """Total and terms of each image of a batch.
+
+        Args:
+            x: what is judged; gradients flow to it.
+            targets: kept statistics of references.
+            mask: (N,1,H,W) or (1,1,H,W) in [0,1]: limits the loss to a region. At each tap it is averaged over the pixels
+                of a position, and the term is the mean of its map weighted by it.
+            shrink_mask: count only positions whose whole receptive field lies in the mask, so that nothing outside of
+                it has an influence.
+            maps: also give the distance at each pixel, for terms that have a map.
+            references: images by name, e.g. `target=y`, in place of or besides `targets`.
+
+        Raises:
+            InputError: a reference is missing, or shapes, dtypes, devices, sizes or values do not fit.
+        """
+        flat, clip = self._prepare(x, "x")
+        targets = self._join(targets, references)
+        self._check_pair(flat, targets)
+        if mask is not None:
+            mask = self._prepare_mask(mask, flat)
+        graded = torch.is_grad_enabled() and flat.requires_grad
+        features = self._features(flat, self.terms.values(), graded=graded)
+        statistics: dict[tuple[str, bool], Any] = {}
+        values: dict[str, Tensor] = {}
+        pictures: dict[str, Tensor] = {}
+        total = flat.new_zeros(flat.shape[0], dtype=at_least_float32(flat[:0]).dtype)
+        for name, term in self.terms.items():
+            with nullcontext() if term.weight else torch.no_grad():
+                key = (term.statistic_key, bool(term.weight))
+                if key not in statistics:
+                    statistics[key] = term_statistic(term, features)
+                a = statistics[key]
+                b = targets[term.statistic_key] if term.reference is not None else None
+                values[name], picture = compare_term(name, term, a, b, flat, mask, shrink_mask, maps)
+                if picture is not None:
+                    pictures[name] = picture
+            if term.weight:
+                total = total + term.weight * values[name]
+
+        def sign(dtype: str = str(flat.dtype).removeprefix("torch.")) -> Signature:
+            return Signature(**self.signature, dtype=dtype)
+
+        def unflatten(t: Tensor) -> Tensor:
+            return t.unflatten(0, clip) if clip else t
+
+        return Evaluation(
+            total=unflatten(total),
+            terms={name: unflatten(value) for name, value in values.items()},
+            weights=self.weights,
+            maps={name: unflatten(p) for name, p in pictures.items()} if maps else None,
+            _sign=sign,
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        target: Tensor | Targets | None = None,
+        *,
+        mask: Tensor | None = None,
+        shrink_mask: bool = False,
+        **references: Tensor,
+    ) -> Tensor:
+        """The loss of a batch: `loss(x, y)`, `loss(x, targets)`, `loss(x, y, style=s)` or `loss(x, targets, target=y)`.
+
+        Returns:
+            A scalar, or one value per image with `reduction="none"`.
+
+        Raises:
+            InputError: as `evaluate`.
+        """
+        targets = target if isinstance(target, Targets) else None
+        if target is not None and targets is None:
+            if "target" in references:
+                raise InputError("target must be given once, got it twice. Leave out target=.")
+            # The only reference of a loss may have any name.
+            only = self.references[0] if len(self.references) == 1 else "target"
+            references = {only: target, **references}  # type: ignore[dict-item] (a tensor, or _prepare says so)
+        total = self.evaluate(x, targets, mask=mask, shrink_mask=shrink_mask, **references).total
+        if self.reduction == "none":
+            return total
+        return total.mean() if self.reduction == "mean" else total.sum()
+
+    def __add__(self, other: object) -> PerceptualLoss:
+        """A loss with the terms of both."""
+        if isinstance(other, (int, float)) and other == 0:  # sum([...]) starts from 0
+            return self
+        if not isinstance(other, PerceptualLoss):
+            return NotImplemented
+        for option in ("reduction", "input_range", "validate"):
+            mine, theirs = getattr(self, option), getattr(other, option)
+            if mine != theirs:
+                raise InputError(f"{option} must be the same in losses that are added, got {mine!r} and {theirs!r}.")
+        terms = [replace(t, group=t.group or loss.name) for loss in (self, other) for t in loss.terms.values()]
+        return self._with(terms, name="")
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: float) -> PerceptualLoss:
+        """A loss with all weights multiplied."""
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)):
+            return NotImplemented
+        return self._with([replace(term, weight=factor * term.weight) for term in self.terms.values()])
+
+    __rmul__ = __mul__
+
+    def reweighted(self, weights: Mapping[str, float]) -> PerceptualLoss:
+        """A loss with other weights, by term name; terms that are not named keep theirs.
+
+        Raises:
+            ChoiceError: a name that is no term.
+        """
+        for name in weights:
+            choice("term", name, self.terms, owner="this loss")
+        return self._with([replace(t, weight=weights.get(name, t.weight)) for name, t in self.terms.items()])
+
+    def to_yaml(self, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False) -> str:
+        """The loss as YAML text, also written to `path` if one is given; `opsin.load` makes it anew.
+
+        Raises:
+            InputError: a term with a function or a module in it, which no text can name.
+            OpsinError: `path` cannot be written, or exists and `overwrite` is False.
+        """
+        text = recipe.dump(
+            self.terms.values(),
+            name=self.name,
+            reduction=self.reduction,
+            input_range=list(self.input_range),
+            validate=self.validate,
+        )
+        if path is not None:
+            with atomic_path(path, overwrite=overwrite) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return text
+
+    @property
+    def extractors(self) -> tuple[Extractor, ...]:
+        """The distinct networks; each runs once per batch of images."""
+        return tuple(self._extractors)  # type: ignore[arg-type] (a ModuleList of extractors)
+
+    def __repr__(self) -> str:
+        lines = [f"  {name}: {t.weight:g} · {t.distance!r} vs {t.reference}" for name, t in self.terms.items()]
+        networks = [f"  {extractor!r}" for extractor in self.extractors]
+        return "\n".join([f"PerceptualLoss(reduction={self.reduction!r},", *networks, *lines, ")"])
+
+    def _with(self, terms: Sequence[Term], name: str | None = None) -> PerceptualLoss:
+        return PerceptualLoss(
+            terms,
+            reduction=self.reduction,
+            input_range=self.input_range,
+            validate=self.validate,
+            name=self.name if name is None else name,
+        )
+
+    def _prepare(self, images: Tensor, name: str) -> tuple[Tensor, tuple[int, int] | None]:
+        """Check images and bring them to (N,3,H,W) in [0,1]; also (B,T) if they were clips."""
+        clip = None
+        if isinstance(images, Tensor) and images.ndim == 5:
+            clip = (images.shape[0], images.shape[1])
+            images = images.flatten(0, 1)
+        check_images(images, name)
+        if self.validate == "always" or (self.validate == "first" and name not in self._checked):
+            if not torch.compiler.is_compiling():
+                check_range(images, self.input_range, name)
+                self._checked.add(name)
+        low, high = self.input_range
+        if (low, high) != (0.0, 1.0):
+            images = (images - low) / (high - low)
+        return images, clip
+
+    def _prepare_mask(self, mask: Tensor, x: Tensor) -> Tensor:
+        if isinstance(mask, Tensor) and mask.ndim == 5:
+            mask = mask.flatten(0, 1)
+        if not isinstance(mask, Tensor) or mask.ndim != 4 or mask.shape[1] != 1 or mask.shape[-2:] != x.shape[-2:]:
+            got = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+            raise InputError(f"mask must have shape (N,1,{x.shape[-2]},{x.shape[-1]}) like x, got {got}. Resize it.")
+        check_batch(x.shape[0], mask.shape[0], "mask")
+        if mask.device != x.device:
+            raise InputError(f"mask must be on the device of x, {x.device}, got {mask.device}. Move it there.")
+        mask = mask.to(at_least_float32(x[:0]).dtype)
+        if not bool(((mask >= 0) & (mask <= 1)).all()):
+            raise InputError("mask must be in [0,1], got values outside of it. Divide by its maximum.")
+        return mask
+
+    def _join(self, targets: Targets | None, references: Mapping[str, Tensor]) -> Targets:
+        """Kept statistics and new references together: all that the terms need."""
+        if targets is not None and not isinstance(targets, Targets):
+            raise InputError(f"targets must be what loss.targets(...) returns, got {type(targets).__name__}. Name images: target=y.")
+        if references or targets is None:
+            new = self.targets(**references)
+            targets = new if targets is None else targets.merged(new)
+        for name, term in self.terms.items():
+            if term.reference is None or term.statistic_key in targets:
+                continue
+            if term.reference in targets.sizes:
+                raise InputError(
+                    f"targets must be made by a loss with the same statistics, got none for term {name!r}. "
+                    "Call this loss's targets(...)."
+                )
+            raise InputError(
+                f"reference {term.reference!r} must be given for term {name!r}, got {sorted(targets.sizes) or 'none'}. "
+                f"Pass {term.reference}=images."
+            )
+        return targets
+
+    def _check_pair(self, x: Tensor, targets: Targets) -> None:
+        for name in self.references:
+            n, h, w = targets.sizes[name]
+            check_batch(x.shape[0], n, name)
+            if any(isinstance(t.distance, SpatialDistance) for t in self.terms.values() if t.reference == name):
+                check_same_size(x.shape[-2:], (h, w), name)
+
+    def _features(self, images: Tensor, terms: Iterable[Term], *, graded: bool) -> dict[str, dict[str, Tensor]]:
+        """One pass of each extractor for the union of its terms' taps: extractor key -> tap -> feature."""
+        wanted: dict[str, dict[str, bool]] = {}
+        for term in terms:
+            taps = wanted.setdefault(term.extractor.spec.key, {})
+            for tap in term.taps:
+                taps[tap] = taps.get(tap, False) or (graded and term.weight != 0)
+        return {
+            extractor.spec.key: extractor(
+                images,
+                list(wanted[extractor.spec.key]),
+                with_graph=[tap for tap, graph in wanted[extractor.spec.key].items() if graph],
+            )
+            for extractor in self.extractors
+            if extractor.spec.key in wanted
+        }

@@ -1,0 +1,58 @@
+"""Masks at the resolution of a feature map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from opsin.errors import InputError
+
+if TYPE_CHECKING:
+    from opsin.extractors import ReceptiveField
+
+
+def resize_mask(mask: Tensor, size: torch.Size | tuple[int, int], field: ReceptiveField | None) -> Tensor:
+    """Bring a mask to the size of a feature map.
+
+    Shape: (N,1,H,W) -> (N,h,w).
+
+    Args:
+        mask: 1 inside, 0 outside.
+        size: (h, w) of the feature map.
+        field: if given, a position's mask is the *least* value in the pixels it sees, so that it counts only if all of
+            them are inside; beyond the border of the image everything counts as inside. Otherwise it is their mean
+            over the position's share of the image.
+    """
+    if field is None:
+        if mask.shape[-2:] == torch.Size(size):
+            return mask.squeeze(1)
+        return F.adaptive_avg_pool2d(mask, tuple(size)).squeeze(1)
+    outside = 1.0 - mask
+    for dim in (2, 3):  # a maximum over a rectangle is one over columns of one over rows
+        outside = outside.transpose(dim, 3)
+        length = size[dim - 2]
+        left = -field.start
+        right = (length - 1) * field.stride + field.size - left - outside.shape[3]
+        padded = F.pad(outside, (left, right))
+        outside = F.max_pool2d(padded, (1, field.size), (1, field.stride)).transpose(dim, 3)
+    return 1.0 - outside.squeeze(1)
+
+
+def masked_mean(picture: Tensor, mask: Tensor, name: str) -> Tensor:
+    """Mean of a map weighted by a mask: Σ m·d / Σ m.
+
+    Shape: (N,h,w), (N or 1,h,w) -> (N,).
+
+    Raises:
+        InputError: the mask of an image is empty.
+    """
+    total = mask.sum(dim=(1, 2))
+    if bool((total <= 0).any()):
+        raise InputError(
+            f"mask must cover some position of term {name!r}, got one that covers none there. "
+            "Enlarge it, leave it unshrunk, or choose shallower taps."
+        )
+    return (picture * mask).sum(dim=(1, 2)) / total

@@ -1,0 +1,125 @@
+"""What a loss keeps of its references, and what it says of a batch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from opsin.errors import InputError
+
+
+class Targets(Mapping[str, Tensor]):
+    """Statistics of reference images, computed once, without a graph: what `PerceptualLoss.targets` returns.
+
+    An immutable value that belongs to the caller. It fits every loss that has the same statistics, whatever its
+    weights.
+
+    Attributes:
+        sizes: reference name -> (N, H, W) of the images.
+    """
+
+    def __init__(self, statistics: Mapping[str, Any], sizes: Mapping[str, tuple[int, int, int]]) -> None:
+        self._statistics = dict(statistics)
+        self.sizes = MappingProxyType(dict(sizes))
+
+    def __getitem__(self, key: str) -> Any:
+        """The statistic of a key; see `Term.statistic_key`."""
+        return self._statistics[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._statistics)
+
+    def __len__(self) -> int:
+        return len(self._statistics)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Targets, (self._statistics, dict(self.sizes))
+
+    def merged(self, other: Targets) -> Targets:
+        """These and `other`'s, which win where both have a reference."""
+        return Targets({**self._statistics, **other._statistics}, {**self.sizes, **other.sizes})
+
+    def to(self, *args: Any, **kwargs: Any) -> Targets:
+        """The same on another device or in another dtype; the arguments are those of `torch.Tensor.to`."""
+        return Targets({k: _map_tensors(v, lambda t: t.to(*args, **kwargs)) for k, v in self.items()}, self.sizes)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory the statistics take."""
+        total = 0
+        for value in self.values():
+            for tensor in value if isinstance(value, tuple) else (value,):
+                total += tensor.numel() * tensor.element_size()
+        return total
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}: {n}×{h}×{w}" for name, (n, h, w) in self.sizes.items())
+        return f"Targets({len(self)} statistics of {sizes}; {self.nbytes / 2**20:.1f} MiB)"
+
+
+class Signature(dict[str, Any]):
+    """What produced a result, as plain values; `str()` of it is one line for a log."""
+
+    def __str__(self) -> str:
+        networks = ", ".join(
+            " ".join(filter(None, (n["network"], n["weights"], n["sha256"].removeprefix("seed:")[:8])))
+            + ("" if n["network"] == "image" else f" ({', '.join(filter(None, (n['normalization'], n['pooling'], n['padding'])))})")
+            for n in self["networks"].values()
+        )
+        terms = " + ".join(f"{t['weight']:g}·{t['distance']}({'+'.join(t['taps'])})" for t in self["terms"].values())
+        tail = [self[k] for k in ("dtype", "resize") if k in self]
+        return " | ".join([f"opsin {self['opsin']}", networks, terms, *map(str, tail), f"torch {self['torch']}", f"id {self.id}"])
+
+    @property
+    def id(self) -> str:
+        """Eight hex digits of a hash of all of it."""
+        return hashlib.sha256(json.dumps(self, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a loss says of a batch.
+
+    Attributes:
+        total: Σ weight · term, (N,), or (B,T) for clips.
+        terms: name -> the term's distance before its weight, of the same shape.
+        weights: name -> weight.
+        maps: name -> the distance at each pixel (N,1,H,W), of the terms that have a map; None unless asked for.
+        signature: what produced the result.
+    """
+
+    total: Tensor
+    terms: Mapping[str, Tensor]
+    weights: Mapping[str, float]
+    maps: Mapping[str, Tensor] | None = None
+    _sign: Callable[[], Signature] = field(default=Signature, repr=False)
+
+    @property
+    def signature(self) -> Signature:
+        """Networks, weight hashes, terms, dtype and versions, as plain values."""
+        return self._sign()
+
+    @property
+    def map(self) -> Tensor:
+        """Σ weight · map of the terms that have one, (N,1,H,W).
+
+        Raises:
+            InputError: maps were not asked for, or no term has one.
+        """
+        if not self.maps:
+            raise InputError(
+                "a map must be asked for with maps=True of a loss with spatial distances, got none. "
+                "Statistics such as the Gram matrix have no map."
+            )
+        return torch.stack([self.weights[name] * m for name, m in self.maps.items()]).sum(dim=0)
+
+
+def _map_tensors(value: Any, fn: Callable[[Tensor], Tensor]) -> Any:
+    return tuple(fn(v) for v in value) if isinstance(value, tuple) else fn(value)

@@ -1,0 +1,144 @@
+"""A term, the summand of a perceptual loss, and how its value is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from opsin.distances import (
+    Distance,
+    Regularizer,
+    SpatialDistance,
+    at_least_float32,
+    full_precision,
+    make_distance,
+)
+from opsin.errors import InputError
+from opsin.extractors import Extractor
+from opsin.masks import masked_mean, resize_mask
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One summand of a perceptual loss: weight · d(F(x), F(reference)).
+
+    Attributes:
+        extractor: F.
+        tap: the name of a feature map of F, or a tuple of names, whose features the distance then sees as a tuple.
+        distance: d: a `Distance`, its name, or any callable `(x, y) -> tensor`; or a `Regularizer`, which sees x alone.
+        weight: any finite number. A term of weight 0 is computed without a graph, for logging.
+        reference: the name under which the images to compare with are handed in. None for a `Regularizer`.
+        label: what the term is called; the tap if empty.
+        group: the name of the loss it came from; set when losses are added.
+    """
+
+    extractor: Extractor
+    tap: str | tuple[str, ...]
+    distance: Distance | Regularizer = "l2"  # type: ignore[assignment] (turned into one in __post_init__)
+    weight: float = 1.0
+    reference: str | None = "target"
+    label: str = ""
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the parts and turn names into what they name."""
+        if not isinstance(self.extractor, Extractor):
+            raise InputError(
+                f"extractor must be an opsin.Extractor, got {type(self.extractor).__name__}. "
+                "opsin.ModuleExtractor(net) makes one of any network."
+            )
+        taps = (self.tap,) if isinstance(self.tap, str) else tuple(self.tap)
+        self.extractor.check_taps(taps)
+        distance = self.distance
+        if isinstance(distance, Regularizer):
+            object.__setattr__(self, "reference", None)
+        elif self.reference is None:
+            raise InputError("a term without a reference must have a Regularizer, got a distance. Name its reference.")
+        else:
+            distance = make_distance(distance)
+        weight = float(self.weight)
+        if not math.isfinite(weight):
+            raise InputError(f"weight must be a finite number, got {weight}. Check where it comes from.")
+        object.__setattr__(self, "tap", taps[0] if len(taps) == 1 else taps)
+        object.__setattr__(self, "distance", distance)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "label", self.label or "+".join(taps))
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The taps, as a tuple."""
+        return (self.tap,) if isinstance(self.tap, str) else self.tap
+
+    @property
+    def statistic_key(self) -> str:
+        """What tells the statistic of this term's reference from others."""
+        kind = self.distance.statistic_key if isinstance(self.distance, Distance) else ""
+        return f"{self.reference}: {kind} of {'+'.join(self.taps)} of {self.extractor.spec.key}"
+
+
+def term_statistic(term: Term, features: Mapping[str, Mapping[str, Tensor]]) -> Any:
+    """The statistic of a term, out of extractor key -> tap -> feature. For a `Regularizer` it is the feature."""
+    maps = tuple(at_least_float32(features[term.extractor.spec.key][tap]) for tap in term.taps)
+    feature: Any = maps[0] if len(maps) == 1 else maps
+    if not isinstance(term.distance, Distance):
+        return feature
+    with full_precision(maps[0]):
+        return term.distance.statistic(feature)
+
+
+def compare_term(
+    name: str, term: Term, a: Any, b: Any, x: Tensor, mask: Tensor | None, shrink_mask: bool, maps: bool
+) -> tuple[Tensor, Tensor | None]:
+    """A term's value (N,) and, if asked for and there is one, its map (N,1,H,W)."""
+    distance = term.distance
+    with full_precision(x):
+        if isinstance(distance, SpatialDistance) and (mask is not None or maps):
+            picture = distance.map(a, b)
+            if mask is None:
+                value = picture.mean(dim=(1, 2))
+            else:
+                field = term.extractor.receptive_field(term.taps[0]) if shrink_mask else None
+                if shrink_mask and field is None:
+                    raise InputError(
+                        f"shrink_mask must be for networks whose receptive fields are known, got {term.extractor.spec.network}. "
+                        "Shrink the mask yourself."
+                    )
+                value = masked_mean(picture, resize_mask(mask, picture.shape[-2:], field), name)
+            if maps:
+                return value, F.interpolate(picture.unsqueeze(1), size=x.shape[-2:], mode="bilinear", align_corners=False)
+            return value, None
+        if mask is not None:
+            raise InputError(
+                f"mask must be for terms that have a map, got one for {name!r} ({distance.name}). "
+                "Statistics forget where things are; crop the images instead."
+            )
+        value = distance(a) if isinstance(distance, Regularizer) else distance.compare(a, b)
+    if value.shape != x.shape[:1]:
+        raise InputError(f"a distance must return shape ({x.shape[0]},), got {tuple(value.shape)} from {distance.name}.")
+    return value, None
+
+
+def name_terms(terms: Sequence[Term]) -> dict[str, Term]:
+    """Names of terms: the label, after the group where there are several; a repeat gets #2."""
+    several = len({term.group for term in terms}) > 1
+    named: dict[str, Term] = {}
+    for term in terms:
+        name = f"{term.group}/{term.label}" if several and term.group else term.label
+        named[free_name(name, named)] = term
+    return named
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """`name`, or the first of `name#2`, `name#3` … that is not taken."""
+    taken = set(taken)
+    count = 1
+    candidate = name
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}#{count}"
+    return candidate
