@@ -129,8 +129,8 @@ def _fetch(url: str, destination: Path, sha256: str, connect: Callable[..., Any]
             free = shutil.disk_usage(destination.parent).free
             if expected is not None and expected > free:
                 raise WeightsError(
-                    f"free space in '{destination.parent}' must be {expected:,} bytes for "
-                    f"'{destination.name}', got {free:,}. Free some, or set OPSIN_WEIGHTS_DIR to a folder on another disk."
+                    f"free space in '{destination.parent}' must be {expected:,} bytes, got {free:,}. "
+                    "Free some, or set OPSIN_WEIGHTS_DIR to a folder on another disk."
                 )
             received, digest = _stream(response, part, _bar(progress, destination.name, expected))
         if expected is not None and received != expected:

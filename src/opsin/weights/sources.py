@@ -366,8 +366,8 @@ def _read_pickle(path: Path) -> Any:
     with path.open("rb") as file:
         zipped = file.read(4) == b"PK\x03\x04"
     if not zipped and _is_tar(path):
-        # torch before 2.6 unpickles a tar archive, a format that no torch has written since 2016, in a way
-        # that `weights_only` does not guard (CVE-2025-32434).
+        # torch before 2.6 unpickles a tar archive, a format of its first years, no longer written, in a
+        # way that `weights_only` does not guard (CVE-2025-32434).
         raise ValueError("a tar archive")
     # Mapped, so that half a gigabyte of classifier isn't read for the features; old formats can't be mapped.
     return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
