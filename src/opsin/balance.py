@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -29,8 +31,9 @@ def balance(loss: PerceptualLoss, x: Tensor, targets: Targets | None = None, **r
         InputError: a term has no gradient on this batch, e.g. because x equals its reference.
     """
     x = x.detach().clone().requires_grad_(True)
+    named: dict[str, Any] = dict(references)
     with torch.enable_grad():
-        terms = loss.evaluate(x, targets, **references).terms
+        terms = loss.evaluate(x, targets, **named).terms
         norms = {}
         for name, weight in loss.weights.items():
             if weight:

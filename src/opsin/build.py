@@ -14,16 +14,14 @@ from opsin import recipe
 from opsin.checks import choice
 from opsin.distances import Distance, make_distance
 from opsin.errors import InputError, OpsinError, WeightsError
-from opsin.extractors import Extractor, make_extractor
+from opsin.extractors import Extractor, default_layers, make_extractor
 from opsin.loss import PerceptualLoss
 from opsin.terms import Term
-
-DEFAULT_LAYERS = ("relu1_2", "relu2_2", "relu3_4", "relu4_4", "relu5_4")
 
 
 def build(
     net: str | Extractor = "vgg19",
-    layers: Mapping[str, float] | Iterable[str] = DEFAULT_LAYERS,
+    layers: Mapping[str, float] | Iterable[str] | None = None,
     distance: str | Distance | Callable[[Tensor, Tensor], Tensor] = "cosine",
     weights: str | os.PathLike[str] = "bundled",
     *,
@@ -38,7 +36,8 @@ def build(
 
     Args:
         net: a network's name, or an extractor.
-        layers: tap -> weight, or taps, whose weight is then 1.
+        layers: tap -> weight, or taps, whose weight is then 1. None takes those of `default_layers`: of VGG-19
+            relu1_2, relu2_2, relu3_4, relu4_4 and relu5_4.
         distance: a distance, its name, or a function `(x, y) -> tensor`.
         weights: of the network: "bundled", "official", "random" or a path. Ignored if `net` is an extractor.
         reference: the name of the images to compare with.
@@ -58,12 +57,16 @@ def build(
     """
     if isinstance(net, Extractor):
         if options:
-            raise InputError(f"options must go to the extractor when it is made, got {sorted(options)}. Leave them out here.")
+            raise InputError(
+                f"options must go to the extractor when it is made, got {sorted(options)}. Leave them out here."
+            )
         extractor = net
     else:
         extractor = make_extractor(net, weights, **options)
     chosen = make_distance(distance)
-    if isinstance(layers, str):
+    if layers is None:
+        layers = default_layers(extractor.spec.network)
+    elif isinstance(layers, str):
         layers = [layers]
     weighted = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
     return PerceptualLoss(
@@ -79,14 +82,14 @@ def perceptual_loss(
     x: Tensor,
     y: Tensor,
     net: str | Extractor = "vgg19",
-    layers: Mapping[str, float] | Iterable[str] = DEFAULT_LAYERS,
+    layers: Mapping[str, float] | Iterable[str] | None = None,
     distance: str | Distance | Callable[[Tensor, Tensor], Tensor] = "cosine",
     weights: str | os.PathLike[str] = "bundled",
     **options: Any,
 ) -> Tensor:
     """L(x, y) = Σ wᵢ · d(Fᵢ(x), Fᵢ(y)) in one call: the arguments are those of `build`.
 
-    The network is made anew on each call and on the device and in the dtype of `x`. In a loop, keep what `build` returns.
+    The network is made anew on each call, on the device and in the dtype of `x`. In a loop, keep what `build` makes.
 
     Shape: x (N,3,H,W), y (N or 1,3,H,W) in [0,1] -> scalar.
 
@@ -143,7 +146,9 @@ def load(path: str | os.PathLike[str], *, extractors: Mapping[str, Extractor] | 
         raise type(error)(f"{path}: {error}") from error
     except (yaml.YAMLError, TypeError, AttributeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"'{path}' must be a loss written by to_yaml, got {type(error).__name__}: {reason}.") from error
+        raise InputError(
+            f"'{path}' must be a loss written by to_yaml, got {type(error).__name__}: {reason}."
+        ) from error
 
 
 def _make_network(config: dict[str, Any], label: str) -> Extractor:

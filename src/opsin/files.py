@@ -23,9 +23,7 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     if path.is_dir():
         raise OpsinError(f"output must be a file, got the folder '{path}'. Name a file in it.")
     if not path.parent.is_dir():
-        raise OpsinError(
-            f"output folder must exist, got '{path.parent}', which does not. Create it first."
-        )
+        raise OpsinError(f"output folder must exist, got '{path.parent}', which does not. Create it first.")
     if path.exists() and not overwrite:
         raise OpsinError(f"output must be a new file, got '{path}', which exists. Choose another name or overwrite it.")
     return path

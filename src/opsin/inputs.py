@@ -24,7 +24,11 @@ def check_images(images: object, name: str = "images") -> Tensor:
             "opsin.read_image(path) makes one of a file."
         )
     if images.ndim != 4 or images.shape[1] != 3:
-        hint = "Add the batch dimension with images.unsqueeze(0)." if images.ndim == 3 else "RGB is the one input convention."
+        hint = (
+            "Add the batch dimension with images.unsqueeze(0)."
+            if images.ndim == 3
+            else "RGB is the one input convention."
+        )
         if images.ndim == 4 and images.shape[1] == 1:
             hint = "Repeat a grey channel with images.expand(-1, 3, -1, -1)."
         elif images.ndim == 4 and images.shape[3] == 3:
@@ -47,8 +51,7 @@ def check_same_size(x: tuple[int, int], y: tuple[int, int], name: str) -> None:
     """
     if tuple(x) != tuple(y):
         raise InputError(
-            f"{name} must have the size of x, {x[0]}×{x[1]}, got {y[0]}×{y[1]}. "
-            "Resize or crop one of them."
+            f"{name} must have the size of x, {x[0]}×{x[1]}, got {y[0]}×{y[1]}. Resize or crop one of them."
         )
 
 

@@ -71,7 +71,9 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         terms = list(terms)
         if not terms or not all(isinstance(term, Term) for term in terms):
-            raise InputError(f"terms must be one opsin.Term or more, got {terms!r:.80}. opsin.build makes them by names.")
+            raise InputError(
+                f"terms must be one opsin.Term or more, got {terms!r:.80}. opsin.build makes them by names."
+            )
         low, high = (float(v) for v in input_range)
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise InputError(f"input_range must be (low, high) with low < high, got {input_range}. E.g. (-1, 1).")
@@ -97,7 +99,7 @@ class PerceptualLoss(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({**state, "terms": MappingProxyType(state["terms"])})
 
-    def train(self, mode: bool = True) -> PerceptualLoss:  # noqa: ARG002
+    def train(self, mode: bool = True) -> PerceptualLoss:
         """Stay in eval mode, whatever mode the host module is put in."""
         return self
 
@@ -177,10 +179,10 @@ class PerceptualLoss(nn.Module):
         Args:
             x: what is judged; gradients flow to it.
             targets: kept statistics of references.
-            mask: (N,1,H,W) or (1,1,H,W) in [0,1]: limits the loss to a region. At each tap it is averaged over the pixels
-                of a position, and the term is the mean of its map weighted by it.
-            shrink_mask: count only positions whose whole receptive field lies in the mask, so that nothing outside of
-                it has an influence.
+            mask: (N,1,H,W) or (1,1,H,W) in [0,1]: limits the loss to a region. At each tap it is averaged over the
+                pixels of a position, and the term is the mean of its map weighted by it.
+            shrink_mask: count only positions whose whole receptive field lies in the mask, so that nothing outside
+                of it has an influence.
             maps: also give the distance at each pixel, for terms that have a map.
             references: images by name, e.g. `target=y`, in place of or besides `targets`.
 
@@ -243,13 +245,14 @@ class PerceptualLoss(nn.Module):
             InputError: as `evaluate`.
         """
         targets = target if isinstance(target, Targets) else None
+        named: dict[str, Any] = dict(references)
         if target is not None and targets is None:
             if "target" in references:
                 raise InputError("target must be given once, got it twice. Leave out target=.")
             # The only reference of a loss may have any name.
             only = self.references[0] if len(self.references) == 1 else "target"
-            references = {only: target, **references}  # type: ignore[dict-item] (a tensor, or _prepare says so)
-        total = self.evaluate(x, targets, mask=mask, shrink_mask=shrink_mask, **references).total
+            named = {only: target, **references}
+        total = self.evaluate(x, targets, mask=mask, shrink_mask=shrink_mask, **named).total
         if self.reduction == "none":
             return total
         return total.mean() if self.reduction == "mean" else total.sum()
@@ -332,10 +335,10 @@ class PerceptualLoss(nn.Module):
             clip = (images.shape[0], images.shape[1])
             images = images.flatten(0, 1)
         check_images(images, name)
-        if self.validate == "always" or (self.validate == "first" and name not in self._checked):
-            if not torch.compiler.is_compiling():
-                check_range(images, self.input_range, name)
-                self._checked.add(name)
+        due = self.validate == "always" or (self.validate == "first" and name not in self._checked)
+        if due and not torch.compiler.is_compiling():  # a graph cannot wait for values
+            check_range(images, self.input_range, name)
+            self._checked.add(name)
         low, high = self.input_range
         if (low, high) != (0.0, 1.0):
             images = (images - low) / (high - low)
@@ -358,7 +361,9 @@ class PerceptualLoss(nn.Module):
     def _join(self, targets: Targets | None, references: Mapping[str, Tensor]) -> Targets:
         """Kept statistics and new references together: all that the terms need."""
         if targets is not None and not isinstance(targets, Targets):
-            raise InputError(f"targets must be what loss.targets(...) returns, got {type(targets).__name__}. Name images: target=y.")
+            raise InputError(
+                f"targets must be what loss.targets(...) returns, got {type(targets).__name__}. Name images: target=y."
+            )
         if references or targets is None:
             new = self.targets(**references)
             targets = new if targets is None else targets.merged(new)
@@ -381,7 +386,7 @@ class PerceptualLoss(nn.Module):
             n, h, w = targets.sizes[name]
             check_batch(x.shape[0], n, name)
             if any(isinstance(t.distance, SpatialDistance) for t in self.terms.values() if t.reference == name):
-                check_same_size(x.shape[-2:], (h, w), name)
+                check_same_size((x.shape[-2], x.shape[-1]), (h, w), name)
 
     def _features(self, images: Tensor, terms: Iterable[Term], *, graded: bool) -> dict[str, dict[str, Tensor]]:
         """One pass of each extractor for the union of its terms' taps: extractor key -> tap -> feature."""

@@ -29,7 +29,7 @@ def resize_mask(mask: Tensor, size: torch.Size | tuple[int, int], field: Recepti
     if field is None:
         if mask.shape[-2:] == torch.Size(size):
             return mask.squeeze(1)
-        return F.adaptive_avg_pool2d(mask, tuple(size)).squeeze(1)
+        return F.adaptive_avg_pool2d(mask, (size[0], size[1])).squeeze(1)
     outside = 1.0 - mask
     for dim in (2, 3):  # a maximum over a rectangle is one over columns of one over rows
         outside = outside.transpose(dim, 3)

@@ -44,4 +44,6 @@ def dump(terms: Iterable[Term], **options: Any) -> str:
         entry |= {"weight": term.weight, "reference": term.reference}
         entry |= {k: v for k, v in (("label", term.label), ("group", term.group)) if v and v != term.tap}
         entries.append(entry)
-    return yaml.safe_dump({"opsin": FORMAT, **options, "networks": networks, "terms": entries}, sort_keys=False, width=110)
+    return yaml.safe_dump(
+        {"opsin": FORMAT, **options, "networks": networks, "terms": entries}, sort_keys=False, width=110
+    )

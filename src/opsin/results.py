@@ -70,12 +70,18 @@ class Signature(dict[str, Any]):
     def __str__(self) -> str:
         networks = ", ".join(
             " ".join(filter(None, (n["network"], n["weights"], n["sha256"].removeprefix("seed:")[:8])))
-            + ("" if n["network"] == "image" else f" ({', '.join(filter(None, (n['normalization'], n['pooling'], n['padding'])))})")
+            + (
+                ""
+                if n["network"] == "image"
+                else f" ({', '.join(filter(None, (n['normalization'], n['pooling'], n['padding'])))})"
+            )
             for n in self["networks"].values()
         )
         terms = " + ".join(f"{t['weight']:g}·{t['distance']}({'+'.join(t['taps'])})" for t in self["terms"].values())
         tail = [self[k] for k in ("dtype", "resize") if k in self]
-        return " | ".join([f"opsin {self['opsin']}", networks, terms, *map(str, tail), f"torch {self['torch']}", f"id {self.id}"])
+        return " | ".join(
+            [f"opsin {self['opsin']}", networks, terms, *map(str, tail), f"torch {self['torch']}", f"id {self.id}"]
+        )
 
     @property
     def id(self) -> str:

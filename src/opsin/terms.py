@@ -105,12 +105,14 @@ def compare_term(
                 field = term.extractor.receptive_field(term.taps[0]) if shrink_mask else None
                 if shrink_mask and field is None:
                     raise InputError(
-                        f"shrink_mask must be for networks whose receptive fields are known, got {term.extractor.spec.network}. "
-                        "Shrink the mask yourself."
+                        "shrink_mask must be for networks whose receptive fields are known, "
+                        f"got {term.extractor.spec.network}. Shrink the mask yourself."
                     )
                 value = masked_mean(picture, resize_mask(mask, picture.shape[-2:], field), name)
             if maps:
-                return value, F.interpolate(picture.unsqueeze(1), size=x.shape[-2:], mode="bilinear", align_corners=False)
+                return value, F.interpolate(
+                    picture.unsqueeze(1), size=x.shape[-2:], mode="bilinear", align_corners=False
+                )
             return value, None
         if mask is not None:
             raise InputError(
@@ -119,7 +121,9 @@ def compare_term(
             )
         value = distance(a) if isinstance(distance, Regularizer) else distance.compare(a, b)
     if value.shape != x.shape[:1]:
-        raise InputError(f"a distance must return shape ({x.shape[0]},), got {tuple(value.shape)} from {distance.name}.")
+        raise InputError(
+            f"a distance must return shape ({x.shape[0]},), got {tuple(value.shape)} from {distance.name}."
+        )
     return value, None
 
 

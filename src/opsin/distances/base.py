@@ -82,11 +82,12 @@ class CallableDistance(Distance):
     """
 
     name: ClassVar[str] = "callable"
+    function: Callable[[Tensor, Tensor], Tensor]
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         # Past nn.Module.__setattr__: a module with a state would put it into the host's state dict.
-        self.__dict__["function"] = function
+        object.__setattr__(self, "function", function)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CallableDistance:
         super()._apply(fn, recurse)

@@ -2,7 +2,7 @@
 
 from opsin.extractors.alexnet import AlexNet
 from opsin.extractors.base import Extractor, ExtractorSpec, ImageExtractor, ReceptiveField
-from opsin.extractors.factory import NETWORKS, make_extractor
+from opsin.extractors.factory import NETWORKS, default_layers, make_extractor
 from opsin.extractors.module import ModuleExtractor
 from opsin.extractors.squeezenet import SqueezeNet
 from opsin.extractors.timm import TimmExtractor
@@ -19,5 +19,6 @@ __all__ = [
     "ReceptiveField",
     "SqueezeNet",
     "TimmExtractor",
+    "default_layers",
     "make_extractor",
 ]

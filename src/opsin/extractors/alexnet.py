@@ -19,7 +19,7 @@ _CONVOLUTIONS = ((3, 64, 11, 4, 2), (64, 192, 5, 1, 2), (192, 384, 3, 1, 1), (38
 _POOLED = (1, 2, 5)
 
 
-def _build(name: str, pooling: str, padding: str) -> Network:  # noqa: ARG001 (all builders have one signature)
+def _build(name: str, pooling: str, padding: str) -> Network:
     layers: list[nn.Module] = []
     steps: list[Step] = []
     for i, (c_in, c_out, kernel, stride, pad) in enumerate(_CONVOLUTIONS, start=1):

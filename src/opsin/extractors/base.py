@@ -127,23 +127,24 @@ class Extractor(nn.Module, ABC):
 
     spec: ExtractorSpec
     taps: tuple[str, ...]
+    _network: Any  # a module or None; subclasses know which
 
     def __init__(self, network: nn.Module | None) -> None:
         super().__init__()
         if network is not None:
             network.requires_grad_(False).eval()
         # Past nn.Module.__setattr__, which would register it.
-        self.__dict__["_network"] = network
+        object.__setattr__(self, "_network", network)
         super().train(False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Extractor:
         super()._apply(fn, recurse)
-        network = self.__dict__["_network"]
+        network = self._network
         if network is not None:
             network._apply(fn)
         return self
 
-    def train(self, mode: bool = True) -> Extractor:  # noqa: ARG002
+    def train(self, mode: bool = True) -> Extractor:
         """Stay in eval mode, whatever mode the host module is put in."""
         return self
 
@@ -193,7 +194,7 @@ class Extractor(nn.Module, ABC):
 
     def _check_tensor(self, images: Tensor) -> None:
         check_images(images)
-        network = self.__dict__["_network"]
+        network = self._network
         weight = None if network is None else next(network.parameters(), None)
         if weight is None:
             return
@@ -211,7 +212,9 @@ class Extractor(nn.Module, ABC):
 
     def __repr__(self) -> str:
         s = self.spec
-        return f"{type(self).__name__}({s.network!r}, weights={s.weights!r}, pooling={s.pooling!r}, padding={s.padding!r})"
+        return (
+            f"{type(self).__name__}({s.network!r}, weights={s.weights!r}, pooling={s.pooling!r}, padding={s.padding!r})"
+        )
 
 
 class ImageExtractor(Extractor):

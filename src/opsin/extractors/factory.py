@@ -42,3 +42,23 @@ def make_extractor(network: str, weights: str | os.PathLike[str] = "official", *
     if network in squeezenet.NAMES:
         return squeezenet.SqueezeNet(weights, **options)
     return vgg.VGG(network, weights, **options)
+
+
+def default_layers(network: str) -> tuple[str, ...]:
+    """The layers a loss on a network compares unless told otherwise: the last ReLU in front of each pooling.
+
+    For VGG, AlexNet and SqueezeNet these are the layers of LPIPS (Zhang et al. 2018).
+
+    Raises:
+        InputError: a network of which nobody has said which layers are good.
+    """
+    if network in vgg.NAMES:
+        return vgg.default_layers(network)
+    known = {
+        "alexnet": ("relu1", "relu2", "relu3", "relu4", "relu5"),
+        "squeezenet1_1": ("relu1", "fire3", "fire5", "fire6", "fire7", "fire8", "fire9"),
+        "image": ("image",),
+    }
+    if network not in known:
+        raise InputError(f"layers must be named for {network}, got none. Choose from the extractor's taps.")
+    return known[network]

@@ -34,7 +34,9 @@ class _Recorder:
             if tap not in self.missing:
                 return
             if not isinstance(output, Tensor):
-                raise InputError(f"the output of tap {tap!r} must be a tensor, got {type(output).__name__}. Tap inside of it.")
+                raise InputError(
+                    f"the output of tap {tap!r} must be a tensor, got {type(output).__name__}. Tap inside of it."
+                )
             self.missing.remove(tap)
             if not self.missing:
                 self.features[tap] = output
@@ -129,7 +131,7 @@ class ModuleExtractor(Extractor):
         return {tap: features[tap] if tap in graph else features[tap].detach() for tap in wanted}
 
     def _run(self, images: Tensor, taps: list[str]) -> dict[str, Tensor]:
-        network = self.__dict__["_network"]
+        network = self._network
         recorder = _Recorder(taps)
         modules = dict(network["net"].named_modules())
         names = {tap.partition("#")[0] for tap in taps}
@@ -149,7 +151,7 @@ class ModuleExtractor(Extractor):
             )
         return {tap: self._shape(feature, images) for tap, feature in recorder.features.items()}
 
-    def _shape(self, feature: Tensor, images: Tensor) -> Tensor:  # noqa: ARG002 (subclasses lay tokens out by it)
+    def _shape(self, feature: Tensor, images: Tensor) -> Tensor:
         """Bring a layer's output into the form (N,C,H,W).
 
         Vectors (N,C) become (N,C,1,1), and token sequences (N,L,C), as transformers have them, (N,C,L,1).

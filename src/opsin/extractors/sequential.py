@@ -77,8 +77,9 @@ class Network(nn.Module):
 
 def conv(c_in: int, c_out: int, kernel: int, stride: int = 1, pad: int = 0, *, padding: str) -> nn.Conv2d:
     """A convolution without values yet (they are loaded), padded with `padding`."""
-    # `padding_mode` with a pad of 0 would call F.pad for nothing.
-    return nn.Conv2d(c_in, c_out, kernel, stride, pad, padding_mode=padding if pad else "zeros", device="meta")
+    # A mode other than zeros calls F.pad, for nothing where there is no pad.
+    mode: Any = padding if pad else "zeros"
+    return nn.Conv2d(c_in, c_out, kernel, stride, pad, padding_mode=mode, device="meta")
 
 
 def conv_step(tap: str, layer: nn.Conv2d) -> Step:
@@ -157,15 +158,16 @@ class SequentialExtractor(Extractor):
         for depth, step in enumerate(network.steps, start=1):
             self._depth.update(dict.fromkeys((*step.parts, step.tap), depth))
         self.taps = tuple(self._depth)
-        self._arguments = {"weights": path if source == "file" else source, "seed": seed, "normalization": kind}
+        named = isinstance(weights, str) and weights in sources.NAMES
+        self._arguments = {"weights": weights if named else str(path), "seed": seed, "normalization": kind}
 
     def config(self) -> dict[str, Any]:
         """The arguments that make this extractor anew, as plain values."""
         given = self._arguments
-        config: dict[str, Any] = {"network": self.spec.network, "weights": str(given["weights"])}
-        if self.spec.weights == "random":
+        config: dict[str, Any] = {"network": self.spec.network, "weights": given["weights"]}
+        if given["weights"] == "random":
             config["seed"] = given["seed"]
-        if self.spec.weights in ("random", "file"):
+        if given["weights"] not in ("bundled", "official"):  # those know theirs
             config["normalization"] = given["normalization"]
         return {**config, "pooling": self.spec.pooling, "padding": self.spec.padding}
 
@@ -200,7 +202,7 @@ class SequentialExtractor(Extractor):
         x = images if graph else images.detach()
         features: dict[str, Tensor] = {"image": x}
         if steps:
-            x = self.__dict__["_network"].normalize(x).contiguous(memory_format=torch.channels_last)
+            x = self._network.normalize(x).contiguous(memory_format=torch.channels_last)
         tapped = False
         for depth, step in enumerate(steps, start=1):
             if depth == graph_depth + 1:
@@ -220,8 +222,7 @@ class SequentialExtractor(Extractor):
         return {tap: features[tap] if tap in graph else features[tap].detach() for tap in wanted}
 
     def _steps_to(self, taps: Iterable[str]) -> Sequence[Step]:
-        steps: tuple[Step, ...] = self.__dict__["_network"].steps
-        return steps[: max((self._depth[tap] for tap in taps), default=0)]
+        return self._network.steps[: max((self._depth[tap] for tap in taps), default=0)]
 
 
 def _output_size(steps: Iterable[Step], n: int) -> int:
@@ -242,13 +243,12 @@ def _check_state(
     got = {k: tuple(v.shape) for k, v in state.items() if not k.endswith("num_batches_tracked")}
     if got == expected:
         return
-    for key in expected:
-        if key not in got:
-            detail = f"{key} is missing"
-            break
-        if got[key] != expected[key]:
-            detail = f"{key} has shape {got[key]} instead of {expected[key]}"
-            break
+    missing = [key for key in expected if key not in got]
+    resized = [key for key, shape in expected.items() if got.get(key, shape) != shape]
+    if missing:
+        detail = f"{missing[0]} is missing"
+    elif resized:
+        detail = f"{resized[0]} has shape {got[resized[0]]} instead of {expected[resized[0]]}"
     else:
         detail = f"{min(got.keys() - expected.keys())} is one tensor too many"
     raise WeightsError(

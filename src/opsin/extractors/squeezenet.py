@@ -43,7 +43,7 @@ class Fire(nn.Module):
         return torch.cat([self.expand1x1(x), self.expand3x3(x)], dim=1)
 
 
-def _build(name: str, pooling: str, padding: str) -> Network:  # noqa: ARG001 (all builders have one signature)
+def _build(name: str, pooling: str, padding: str) -> Network:
     first = conv(3, 64, 3, 2, padding=padding)
     pool, step = pool_step("pool1", pooling, 3, ceil=True)
     layers: list[nn.Module] = [first, nn.ReLU(), pool]
@@ -75,7 +75,8 @@ class SqueezeNet(SequentialExtractor):
     """SqueezeNet 1.1, its taps `conv1 relu1 pool1 fire2 fire3 pool3 … fire9` and "image".
 
     Inside of a fire module stand `fireN_squeeze`, `fireN_squeeze_relu`, `fireN_expand1x1`, `fireN_expand3x3` and
-    `fireN_expand`, the latter two stacked, all three before the ReLU; `fireN` is `fireN_expand` after it. The other arguments are those of `VGG`; `weights` is "official", a path, or "random".
+    `fireN_expand`, the latter two stacked, all three before the ReLU; `fireN` is `fireN_expand` after it. The other
+    arguments are those of `VGG`; `weights` is "official", a path, or "random".
 
     Example:
         >>> import torch, opsin

@@ -72,7 +72,7 @@ class TimmExtractor(ModuleExtractor):
             except RuntimeError as error:
                 reason = " ".join(str(error).split())[:200]
                 raise WeightsError(f"weights must be those of {name}, got '{weights}': {reason}") from error
-        config = net.pretrained_cfg
+        config: Any = net.pretrained_cfg
         super().__init__(net, normalization=(tuple(config["mean"]), tuple(config["std"])), name=name, copy_net=False)
         named = weights if weights in ("random", "official") else "file"
         if named == "official":

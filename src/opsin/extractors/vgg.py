@@ -20,6 +20,11 @@ _WIDTHS = (64, 128, 256, 512, 512)
 NAMES = tuple(name + suffix for name in _BLOCKS for suffix in ("", "_bn"))
 
 
+def default_layers(name: str) -> tuple[str, ...]:
+    """The last ReLU of each block."""
+    return tuple(f"relu{b}_{count}" for b, count in enumerate(_BLOCKS[name.removesuffix("_bn")], start=1))
+
+
 def _build(name: str, pooling: str, padding: str) -> Network:
     layers: list[nn.Module] = []
     steps: list[Step] = []

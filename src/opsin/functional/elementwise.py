@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+
 def unit_normalize(x: Tensor, eps: float = 1e-10) -> Tensor:
     """Divide each position's feature vector by its length: x / (||x||_2 + eps), zero where x is zero.
 

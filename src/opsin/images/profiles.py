@@ -16,6 +16,10 @@ _MODE_OF_SPACE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 # One level is what rounding costs on the way through lcms; a profile that moves no colour further is sRGB.
 _SRGB_TOLERANCE = 1
 
+# lcms samples the curve of a grey profile at few points, ten levels off in the dark, unless told not to. That
+# is ten times slower, which the 256 levels that `_apply` asks for don't notice.
+_NO_OPTIMISATION: Any = 0x0100  # by number, as its name moved between the versions of Pillow
+
 
 @cache
 def srgb_profile() -> bytes:
@@ -29,8 +33,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Return an "L", "RGB", "CMYK" or "LAB" image as "RGB" in sRGB.
 
     A profile that lcms cannot parse, or that is for another colour space than the image's (CMYK on an RGB
-    image),
-    is ignored: the pixels are whole and sRGB is the usual meaning of an untagged file.
+    image), is ignored: the pixels are whole and sRGB is the usual meaning of an untagged file.
     """
     if image.mode == "LAB":
         lab = ImageCms.buildTransform(ImageCms.createProfile("LAB"), _srgb(), "LAB", "RGB")
@@ -47,9 +50,8 @@ def changes_pixels(profile: bytes | None, mode: str) -> bool:
     return bool(profile) and _transform(profile, mode) is not None
 
 
-@lru_cache(
-    maxsize=8
-)  # the images of a folder mostly share one profile, and building a transform takes longest
+# The images of a folder mostly share one profile, and building a transform takes longest.
+@lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransform] | None:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -57,7 +59,8 @@ def _transform(profile: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransfo
         space = _MODE_OF_SPACE.get(header.xcolor_space.strip(), "")
         if space != mode and (space, mode) != ("RGB", "L"):
             return None
-        transform = ImageCms.buildTransform(source, _srgb(), space, "RGB", ImageCms.Intent.PERCEPTUAL)
+        flags: Any = _NO_OPTIMISATION if space == "L" else 0
+        transform = ImageCms.buildTransform(source, _srgb(), space, "RGB", ImageCms.Intent.PERCEPTUAL, flags)
         if space != "CMYK" and _is_identity(transform, space):
             return None
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError):
@@ -67,22 +70,19 @@ def _transform(profile: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransfo
 
 def _is_identity(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
     levels = np.arange(256, dtype=np.uint8)
-    if mode == "L":
-        probe = Image.fromarray(levels[None])
-    else:
-        probe = Image.fromarray(
-            np.stack(np.meshgrid(levels[::15], levels[::15], levels[::15]), -1).reshape(1, -1, 3)
-        )
+    if mode == "RGB":
+        levels = np.stack(np.meshgrid(*[levels[::15]] * 3), -1).reshape(-1, 3)
+    probe = Image.fromarray(levels[None])
     before = np.asarray(probe.convert("RGB")).astype(int)
     after = np.asarray(_apply(probe, transform)).astype(int)
     return bool(np.abs(after - before).max() <= _SRGB_TOLERANCE)
 
 
 def _apply(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
-    converted = ImageCms.applyTransform(image, transform)
-    if converted is None:  # only with inPlace=True, which is not asked for
-        raise ValueError("the colour transform gave no image")
-    return converted
+    if image.mode != "L":
+        return transform.apply(image)
+    ramp = transform.apply(Image.fromarray(np.arange(256, dtype=np.uint8)[None]))
+    return Image.fromarray(np.asarray(ramp)[0][np.asarray(image)])
 
 
 def _srgb() -> ImageCms.ImageCmsProfile:

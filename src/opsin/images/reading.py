@@ -47,9 +47,9 @@ def read_image(
     bit and CMYK become RGB.
 
     Depth: 16 bit grey, RGB and RGBA of PNG and TIFF keep their 16 bits, 12 bit grey TIFF its 12. Floating
-    point grey TIFF is taken as it is and must lie in [0, 1]. Read at 8 bits: 16 bit CMYK, 16 bit TIFF stored
-    in separate planes, and 16 bit files whose ICC profile is not sRGB. Not read at all, as Pillow cannot:
-    floating point RGB TIFF, 16 bit grey TIFF with alpha.
+    point grey TIFF is taken as it is and must lie in [0, 1]. Read at 8 bits: 16 bit CMYK, compressed 16 bit
+    TIFF stored in separate planes, and 16 bit files whose ICC profile is not sRGB. Not read at all, as
+    Pillow cannot: floating point RGB TIFF, 16 bit grey TIFF with alpha.
 
     Colour: a profile that cannot be parsed, or that is for another colour space than the image's, is ignored
     and the image taken as sRGB; so is a profile that moves no colour by more than one level of 255. An
@@ -105,8 +105,7 @@ def check_max_pixels(max_pixels: int) -> None:
     """Raise InputError unless `max_pixels` is a positive whole number."""
     if not isinstance(max_pixels, int) or isinstance(max_pixels, bool) or max_pixels < 1:
         raise InputError(
-            f"max_pixels must be a whole number of at least 1, got {max_pixels!r}. "
-            "Leave it out for the default."
+            f"max_pixels must be a whole number of at least 1, got {max_pixels!r}. Leave it out for the default."
         )
 
 
@@ -128,32 +127,24 @@ def _open_file(path: Path) -> IO[bytes]:
         if stat.S_ISREG(mode):
             return path.open("rb")
     except FileNotFoundError as error:
-        raise ImageError(
-            f"image must be a file that exists, got '{path}', which does not. Check the name."
-        ) from error
+        raise ImageError(f"image must be a file that exists, got '{path}', which does not. Check the name.") from error
     except PermissionError as error:
         raise ImageError(
-            f"image must be a file that you may read, got '{path}', which you may not. "
-            "Change its permissions."
+            f"image must be a file that you may read, got '{path}', which you may not. Change its permissions."
         ) from error
     except (OSError, ValueError) as error:
         raise ImageError(
-            f"image must be a file that can be opened, got {str(path)!r} ({_one_line(error)}). "
-            "Check the name."
+            f"image must be a file that can be opened, got {str(path)!r} ({_one_line(error)}). Check the name."
         ) from error
     if stat.S_ISDIR(mode):
         raise ImageError(f"image must be a file, got the folder '{path}'. Name a file in it.")
-    raise ImageError(
-        f"image must be a regular file, got '{path}', a device or pipe. Copy it to a file first."
-    )
+    raise ImageError(f"image must be a regular file, got '{path}', a device or pipe. Copy it to a file first.")
 
 
 def _decode_checked(file: IO[bytes], path: Path, max_pixels: int) -> tuple[Pixels, int]:
     start = file.read(4)
     if not start:
-        raise ImageError(
-            f"image must hold a picture, got '{path}', which is empty. Get it again or save it anew."
-        )
+        raise ImageError(f"image must hold a picture, got '{path}', which is empty. Get it again or save it anew.")
     try:
         image = Image.open(file, formats=_FORMATS)
     except Image.UnidentifiedImageError as error:
@@ -163,9 +154,7 @@ def _decode_checked(file: IO[bytes], path: Path, max_pixels: int) -> tuple[Pixel
             if kind
             else "which is none of these. Convert it"
         )
-        raise ImageError(
-            f"image must be a PNG, JPEG, WebP, TIFF, BMP or GIF file, got '{path}', {what}."
-        ) from error
+        raise ImageError(f"image must be a PNG, JPEG, WebP, TIFF, BMP or GIF file, got '{path}', {what}.") from error
     with image:
         width, height = image.size
         if min(width, height) < 1:

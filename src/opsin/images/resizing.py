@@ -43,20 +43,9 @@ def resize(image: torch.Tensor, size: Size, *, max_pixels: int = DEFAULT_MAX_PIX
         >>> resize(torch.rand(1, 3, 40, 60), "20").shape
         torch.Size([1, 3, 20, 30])
     """
-    if (
-        not isinstance(image, torch.Tensor)
-        or not image.is_floating_point()
-        or image.ndim != 4
-        or 0 in image.shape
-    ):
-        got = (
-            f"{tuple(image.shape)} of {image.dtype}"
-            if isinstance(image, torch.Tensor)
-            else type(image).__name__
-        )
-        raise InputError(
-            f"image must be a floating point tensor (N, C, H, W), got {got}. Add a batch dimension."
-        )
+    if not isinstance(image, torch.Tensor) or not image.is_floating_point() or image.ndim != 4 or 0 in image.shape:
+        got = f"{tuple(image.shape)} of {image.dtype}" if isinstance(image, torch.Tensor) else type(image).__name__
+        raise InputError(f"image must be a floating point tensor (N, C, H, W), got {got}. Add a batch dimension.")
     height, width = image.shape[-2:]
     target = target_size(size, height, width, max_pixels=max_pixels)
     if target == (height, width):
@@ -64,9 +53,7 @@ def resize(image: torch.Tensor, size: Size, *, max_pixels: int = DEFAULT_MAX_PIX
     return F.interpolate(image, target, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
 
 
-def target_size(
-    size: Size, height: int, width: int, *, max_pixels: int = DEFAULT_MAX_PIXELS
-) -> tuple[int, int]:
+def target_size(size: Size, height: int, width: int, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
     """Return the (height, width) that `size` means for an image of `height` x `width`.
 
     Raises:

@@ -57,6 +57,21 @@ def write_image(
     save_pil(path, _to_pil(image), overwrite=overwrite, metadata=metadata)
 
 
+def check_suffix(path: str | os.PathLike[str]) -> str:
+    """Return Pillow's name of the format that the suffix of `path` chooses.
+
+    Raises:
+        ImageError: the suffix is unknown.
+    """
+    path = Path(path)
+    name = _FORMATS.get(path.suffix.lower())
+    if name is None:
+        raise ImageError(
+            f"image file must end in {', '.join(WRITABLE_SUFFIXES)}, got '{path.name}'. Choose one of these endings."
+        )
+    return name
+
+
 def save_pil(
     path: str | os.PathLike[str],
     image: Image.Image,
@@ -84,12 +99,7 @@ def save_pil(
             False.
     """
     path = Path(path)
-    name = _FORMATS.get(path.suffix.lower())
-    if name is None:
-        raise ImageError(
-            f"image file must end in {', '.join(WRITABLE_SUFFIXES)}, got '{path.name}'. "
-            "Choose one of these endings."
-        )
+    name = check_suffix(path)
     options = _options(name, image, dict(metadata or {}))
     if name == "WEBP" and image.mode in {"1", "L"}:
         image = image.convert("RGB")
@@ -138,23 +148,18 @@ def _options(name: str, image: Image.Image, metadata: dict[str, str]) -> dict[st
 def _check_metadata(metadata: dict[str, str]) -> None:
     for key, text in metadata.items():
         if not (isinstance(key, str) and isinstance(text, str)):
-            raise InputError(
-                f"metadata must map texts to texts, got {key!r}: {text!r}. Convert both with str()."
-            )
+            raise InputError(f"metadata must map texts to texts, got {key!r}: {text!r}. Convert both with str().")
         encodable = all(ord(character) < 256 and character.isprintable() for character in key)
         if not (encodable and 1 <= len(key) <= 79):
             raise InputError(
-                f"a metadata key must have 1 to 79 printable characters of Latin-1, got {key!r}. "
-                "Choose a plainer key."
+                f"a metadata key must have 1 to 79 printable characters of Latin-1, got {key!r}. Choose a plainer key."
             )
 
 
 def _to_pil(image: torch.Tensor) -> Image.Image:
     if not isinstance(image, torch.Tensor) or not image.is_floating_point():
         got = image.dtype if isinstance(image, torch.Tensor) else type(image).__name__
-        raise InputError(
-            f"image must be a floating point tensor in [0, 1], got {got}. Divide 8 bit values by 255."
-        )
+        raise InputError(f"image must be a floating point tensor in [0, 1], got {got}. Divide 8 bit values by 255.")
     shape = tuple(image.shape)
     single = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
     if len(single) != 3 or single[0] not in {1, 3} or 0 in single:

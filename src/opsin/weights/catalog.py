@@ -66,17 +66,13 @@ OFFICIAL: Mapping[str, OfficialWeights] = {
         _torchvision("vgg11_bn", "vgg11_bn-6002323d.pth", "6002323d"),
         _torchvision("vgg13", "vgg13-19584684.pth", "19584684"),
         _torchvision("vgg13_bn", "vgg13_bn-abd245e5.pth", "abd245e5"),
-        _torchvision(
-            "vgg16", "vgg16-397923af.pth", "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
-        ),
+        _torchvision("vgg16", "vgg16-397923af.pth", "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"),
         _torchvision(
             "vgg16_bn",
             "vgg16_bn-6c64b313.pth",
             "6c64b3138f2f4fcb3bcc4cafde11619c4f440eb1631787e93a682fd88305888a",
         ),
-        _torchvision(
-            "vgg19", "vgg19-dcbb9e9d.pth", "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44"
-        ),
+        _torchvision("vgg19", "vgg19-dcbb9e9d.pth", "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44"),
         _torchvision(
             "vgg19_bn",
             "vgg19_bn-c79401a0.pth",

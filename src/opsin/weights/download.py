@@ -62,10 +62,7 @@ def download(
             the file isn't the right one. Neither a file nor a part of one is left.
     """
     destination = Path(destination)
-    by_hand = (
-        f"Or fetch {url} by hand and put it, named '{destination.name}', into the folder "
-        f"'{destination.parent}'."
-    )
+    by_hand = f"Or fetch {url} by hand and put it, named '{destination.name}', into the folder '{destination.parent}'."
     _check_address(url)
     try:
         if not destination.exists():
@@ -98,9 +95,7 @@ def _check_address(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL):
         return
-    raise WeightsError(
-        f"address of a weights file must begin with https://, got '{url}'. Use an https address."
-    )
+    raise WeightsError(f"address of a weights file must begin with https://, got '{url}'. Use an https address.")
 
 
 @contextmanager

@@ -66,9 +66,7 @@ def decode_vgg19(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     # What was hashed is what is decoded: the bytes are read once.
     digest = hashlib.sha256(content).hexdigest()
     if digest != bundled.sha256:
-        raise WeightsError(
-            f"bundled weights '{path}' must have the sha256 {bundled.sha256}, got {digest}. {repair}"
-        )
+        raise WeightsError(f"bundled weights '{path}' must have the sha256 {bundled.sha256}, got {digest}. {repair}")
     stored: dict[str, Tensor] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     state: dict[str, Tensor] = {}
     # One buffer for all: fresh memory for each convolution's indices costs as much as decoding it.

@@ -101,8 +101,7 @@ def load(
         choice("normalization", normalization, NORMALIZATIONS)
     if not isinstance(weights, (str, os.PathLike)):
         raise InputError(
-            f"weights must be a name or a path, got {type(weights).__name__}. "
-            "Choose 'bundled', 'official' or a file."
+            f"weights must be a name or a path, got {type(weights).__name__}. Choose 'bundled', 'official' or a file."
         )
     if weights == "random":
         raise InputError(
@@ -179,9 +178,7 @@ def status() -> list[WeightsStatus]:
     except WeightsError:
         path = None
     rows = [
-        WeightsStatus(
-            bundled.network, "bundled", path, bundled.licence, bundled.normalization, bundled.sha256, None
-        )
+        WeightsStatus(bundled.network, "bundled", path, bundled.licence, bundled.normalization, bundled.sha256, None)
     ]
     for network, entry in catalog.OFFICIAL.items():
         found = find_official(network)
@@ -189,9 +186,7 @@ def status() -> list[WeightsStatus]:
             row = WeightsStatus(network, "file", str(found), "your own file", entry.normalization, None, None)
         else:
             path = None if found is None else str(found)
-            row = WeightsStatus(
-                network, "official", path, entry.licence, entry.normalization, entry.sha256, entry.url
-            )
+            row = WeightsStatus(network, "official", path, entry.licence, entry.normalization, entry.sha256, entry.url)
         rows.append(row)
     return rows
 
@@ -220,9 +215,7 @@ def _load_file(path: Path, source: str, normalization: str) -> Weights:
     try:
         sha256 = _checked_sha256(path)
     except OSError as error:
-        raise WeightsError(
-            f"weights file '{path}' must be readable, got {error}. Check its permissions."
-        ) from error
+        raise WeightsError(f"weights file '{path}' must be readable, got {error}. Check its permissions.") from error
     return Weights(_read(path), source, sha256, normalization, str(path))
 
 
@@ -233,8 +226,7 @@ def _official(network: str) -> catalog.OfficialWeights:
 def _check_normalization(weights: str, network: str, expected: str, got: str | None) -> None:
     if got is not None and got != expected:
         raise InputError(
-            f"normalization must be '{expected}' for the {weights} weights of {network}, got '{got}'. "
-            "Leave it out."
+            f"normalization must be '{expected}' for the {weights} weights of {network}, got '{got}'. Leave it out."
         )
 
 
@@ -243,9 +235,7 @@ def _existing_file(weights: str | os.PathLike[str]) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise WeightsError(
-            f"weights must be a file, got the folder '{path}'. Name a .safetensors or .pth file in it."
-        )
+        raise WeightsError(f"weights must be a file, got the folder '{path}'. Name a .safetensors or .pth file in it.")
     name = os.fspath(weights)
     if isinstance(weights, str) and not path.suffix and not {os.sep, "/"} & set(name):
         try:
@@ -311,14 +301,16 @@ def _checked_sha256(path: Path) -> str:
     return digest
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Return the `features.*` of a file of tensors, in float32 where they are of another float type."""
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a .safetensors or .pth file as they are.
+
+    Raises:
+        WeightsError: the file is empty, damaged, or holds anything but a dict of tensors; code in it is never run.
+    """
     import torch
 
     if path.stat().st_size == 0:
-        raise WeightsError(
-            f"weights file '{path}' must hold tensors, got an empty file. Delete it and fetch it again."
-        )
+        raise WeightsError(f"weights file '{path}' must hold tensors, got an empty file. Delete it and fetch it again.")
     try:
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     # What a damaged file makes the two readers raise is open-ended. Their own words are left out: torch's run
@@ -340,6 +332,14 @@ def _read(path: Path) -> dict[str, Tensor]:
                 f"weights file '{path}' must hold a dict of tensors, "
                 f"got {type(value).__name__} under {key!r}. Save the network's state_dict() alone."
             )
+    return content
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Return the `features.*` of a file of tensors, in float32 where they are of another float type."""
+    import torch
+
+    content = read_state(path)
     state = {
         key: value.detach().to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
         for key, value in content.items()

@@ -238,9 +238,7 @@ def test_processes_take_turns(server: Any, tmp_path: Path) -> None:
     server.mode = "slow"
     # "spawn": forking a process with threads, the server's, is an error in newer Pythons.
     context = multiprocessing.get_context("spawn")
-    ranks = [
-        context.Process(target=download, args=(server.url(), tmp_path / NAME, SHA256[:8])) for _ in range(2)
-    ]
+    ranks = [context.Process(target=download, args=(server.url(), tmp_path / NAME, SHA256[:8])) for _ in range(2)]
     for rank in ranks:
         rank.start()
     for rank in ranks:

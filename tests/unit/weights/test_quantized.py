@@ -20,9 +20,7 @@ def test_keys_and_shapes_are_torchvisions() -> None:
 
     state = decode_vgg19(bundled_path())
 
-    assert {key: value.shape for key, value in state.items()} == {
-        key: value.shape for key, value in expected.items()
-    }
+    assert {key: value.shape for key, value in state.items()} == {key: value.shape for key, value in expected.items()}
     assert {value.dtype for value in state.values()} == {torch.float32}
     assert all(value.isfinite().all() for value in state.values())
 

@@ -74,8 +74,7 @@ def test_only_vgg19_is_bundled(network: str) -> None:
 def test_a_misspelt_name() -> None:
     message = refused(ChoiceError, "vgg19", "bundeld")
     assert message == (
-        "unknown weights 'bundeld'; did you mean 'bundled'? "
-        "It may also be a path to a .safetensors or .pth file."
+        "unknown weights 'bundeld'; did you mean 'bundled'? It may also be a path to a .safetensors or .pth file."
     )
     assert "choose one of bundled, official, random. It may" in refused(ChoiceError, "vgg19", "IMAGENET1K_V1")
 
@@ -122,9 +121,7 @@ def test_a_file_of_ones_own(tmp_path: Path, suffix: str, as_path: Any) -> None:
     assert load("anything", path, normalization="caffe").normalization == "caffe"
 
 
-def test_a_file_in_the_working_directory_and_in_the_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_in_the_working_directory_and_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").write_bytes(serialized())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -330,9 +327,7 @@ def test_an_official_name_binds_the_hash(folders: Folders, official: Any, server
 
 
 @pytest.mark.parametrize("network", ["vgg16", "vgg19"])
-def test_offline(
-    folders: Folders, official: Any, server: Any, network: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline(folders: Folders, official: Any, server: Any, network: str, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = dataclasses.replace(official, network=network)
     monkeypatch.setattr(catalog, "OFFICIAL", {**OFFICIAL, network: entry})
     server.mode = "404"
