@@ -27,7 +27,7 @@ def _build(name: str, pooling: str, padding: str) -> Network:
         layers += [layer, nn.ReLU()]
         steps += [conv_step(f"conv{i}", layer), Step(f"relu{i}", None)]
         if i in _POOLED:
-            pool, step = pool_step(f"pool{i}", pooling, 3)
+            pool, step = pool_step(f"pool{i}", pooling, 3, padding=padding)
             layers.append(pool)
             steps.append(step)
     return Network(layers, steps)

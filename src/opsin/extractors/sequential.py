@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +22,7 @@ PADDINGS = ("zeros", "reflect", "replicate")
 class Step(NamedTuple):
     """One layer: the name of the tap behind it, what it computes, and its geometry.
 
-    `run` is None for a ReLU. `parts` names ranges of the output's channels that are taps of their own.
+    `run` is None for a ReLU. `parts` are ranges of the output's channels that are taps of their own: (tap, start, stop).
     """
 
     tap: str
@@ -33,7 +32,7 @@ class Step(NamedTuple):
     padding: int = 0
     ceil: bool = False
     reflects: bool = False
-    parts: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    parts: tuple[tuple[str, int, int], ...] = ()
 
     def size(self, n: int) -> int:
         """Length of the output for an input of length n; below 1 where there is none."""
@@ -46,15 +45,17 @@ class Step(NamedTuple):
 
 
 class L2Pool2d(nn.Module):
-    """Blurred root mean square: sqrt(hann3x3 * x² + 1e-12), stride 2, zero padding 1.
+    """Blurred root mean square: sqrt(hann3x3 * x² + 1e-12), stride 2, padding 1.
 
-    Differentiable everywhere, and free of the aliasing of max pooling. The output has ceil(H/2) rows.
+    Differentiable everywhere, and free of the aliasing of max pooling. The output has ceil(H/2) rows. It pads as the
+    network's convolutions do.
 
     Reference: "Geodesics of learned representations", Hénaff and Simoncelli 2016; the form of DISTS, Ding et al. 2020.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, padding: str) -> None:
         super().__init__()
+        self.padding = padding
         hann = torch.tensor([0.25, 0.5, 0.25])
         self.kernel: Tensor
         self.register_buffer("kernel", torch.outer(hann, hann).reshape(1, 1, 3, 3), persistent=False)
@@ -62,7 +63,10 @@ class L2Pool2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N,C,H,W) -> (N,C,ceil(H/2),ceil(W/2))."""
         kernel = self.kernel.expand(x.shape[1], 1, 3, 3)
-        return (F.conv2d(x * x, kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
+        square, pad = x * x, 1
+        if self.padding != "zeros":
+            square, pad = F.pad(square, (1, 1, 1, 1), mode=self.padding), 0
+        return (F.conv2d(square, kernel, stride=2, padding=pad, groups=x.shape[1]) + 1e-12).sqrt()
 
 
 class Network(nn.Module):
@@ -89,11 +93,11 @@ def conv_step(tap: str, layer: nn.Conv2d) -> Step:
     return Step(tap, layer, layer.kernel_size[0], layer.stride[0], pad, reflects=reflects)
 
 
-def pool_step(tap: str, pooling: str, kernel: int, *, ceil: bool = False) -> tuple[nn.Module, Step]:
+def pool_step(tap: str, pooling: str, kernel: int, *, padding: str, ceil: bool = False) -> tuple[nn.Module, Step]:
     """A pooling layer of stride 2 and its step."""
     if choice("pooling", pooling, POOLINGS) == "l2":
-        layer: nn.Module = L2Pool2d()
-        return layer, Step(tap, layer, kernel=3, stride=2, padding=1)
+        layer: nn.Module = L2Pool2d(padding)
+        return layer, Step(tap, layer, kernel=3, stride=2, padding=1, reflects=padding == "reflect")
     layer = (nn.MaxPool2d if pooling == "max" else nn.AvgPool2d)(kernel, 2, ceil_mode=ceil)
     return layer, Step(tap, layer, kernel=kernel, stride=2, ceil=ceil)
 
@@ -156,7 +160,7 @@ class SequentialExtractor(Extractor):
         # How many steps a tap takes.
         self._depth = {"image": 0}
         for depth, step in enumerate(network.steps, start=1):
-            self._depth.update(dict.fromkeys((*step.parts, step.tap), depth))
+            self._depth.update(dict.fromkeys((*(part[0] for part in step.parts), step.tap), depth))
         self.taps = tuple(self._depth)
         named = isinstance(weights, str) and weights in sources.NAMES
         self._arguments = {"weights": weights if named else str(path), "seed": seed, "normalization": kind}
@@ -215,7 +219,7 @@ class SequentialExtractor(Extractor):
             tapped = step.tap in wanted
             if tapped:
                 features[step.tap] = x
-            for part, (start, stop) in step.parts.items():
+            for part, start, stop in step.parts:
                 if part in wanted:
                     features[part] = x[:, start:stop]
                     tapped = True

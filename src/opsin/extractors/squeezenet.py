@@ -45,7 +45,7 @@ class Fire(nn.Module):
 
 def _build(name: str, pooling: str, padding: str) -> Network:
     first = conv(3, 64, 3, 2, padding=padding)
-    pool, step = pool_step("pool1", pooling, 3, ceil=True)
+    pool, step = pool_step("pool1", pooling, 3, padding=padding, ceil=True)
     layers: list[nn.Module] = [first, nn.ReLU(), pool]
     steps = [conv_step("conv1", first), Step("relu1", None), step]
     for i, (c_in, squeezed, expanded) in _FIRES.items():
@@ -60,12 +60,12 @@ def _build(name: str, pooling: str, padding: str) -> Network:
                 kernel=3,
                 padding=1,
                 reflects=padding == "reflect",
-                parts={f"fire{i}_expand1x1": (0, expanded), f"fire{i}_expand3x3": (expanded, 2 * expanded)},
+                parts=((f"fire{i}_expand1x1", 0, expanded), (f"fire{i}_expand3x3", expanded, 2 * expanded)),
             ),
             Step(f"fire{i}", None),
         ]
         if i in _POOLED:
-            pool, step = pool_step(f"pool{i}", pooling, 3, ceil=True)
+            pool, step = pool_step(f"pool{i}", pooling, 3, padding=padding, ceil=True)
             layers.append(pool)
             steps.append(step)
     return Network(layers, steps)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +11,7 @@ from opsin.errors import ChoiceError, MissingExtraError, WeightsError
 from opsin.extractors.base import ExtractorSpec
 from opsin.extractors.module import ModuleExtractor
 from opsin.weights import sources
+from opsin.weights.download import sha256_of
 
 
 class TimmExtractor(ModuleExtractor):
@@ -51,9 +50,9 @@ class TimmExtractor(ModuleExtractor):
             raise ChoiceError(f"unknown timm model {name!r}; {hint}")
         state, sha256 = None, f"seed:{seed}"
         if weights not in ("random", "official"):
-            path = Path(weights)
+            path = sources.existing_file(weights)
             state = sources.read_state(path)
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            sha256 = sha256_of(path)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:

@@ -41,7 +41,7 @@ def _build(name: str, pooling: str, padding: str) -> Network:
                 steps.append(Step(f"bn{block}_{i}", norm))
             layers.append(nn.ReLU())
             steps.append(Step(f"relu{block}_{i}", None))
-        pool, step = pool_step(f"pool{block}", pooling, 2)
+        pool, step = pool_step(f"pool{block}", pooling, 2, padding=padding)
         layers.append(pool)
         steps.append(step)
     return Network(layers, steps)
@@ -55,7 +55,7 @@ class VGG(SequentialExtractor):
         weights: "bundled" (vgg19 only: the original ImageNet weights in 8 bits, offline), "official" (torchvision's
             file), a path to a .safetensors or .pth file, or "random".
         pooling: "max", "avg", or "l2" (see `L2Pool2d`).
-        padding: of the convolutions: "zeros", "reflect" or "replicate".
+        padding: of the convolutions (and of L2 pooling): "zeros", "reflect" or "replicate".
         normalization: of a file or of random weights: "inet" (default), "caffe" or "none". Bundled and official
             weights know theirs.
         seed: of random weights.

@@ -112,7 +112,7 @@ def load(
         return _load_bundled(network, normalization)
     if weights == "official":
         return _load_official(network, normalization, progress)
-    path = _existing_file(weights)
+    path = existing_file(weights)
     return _load_file(path, "file", normalization or "inet")
 
 
@@ -230,7 +230,7 @@ def _check_normalization(weights: str, network: str, expected: str, got: str | N
         )
 
 
-def _existing_file(weights: str | os.PathLike[str]) -> Path:
+def existing_file(weights: str | os.PathLike[str]) -> Path:
     path = Path(weights).expanduser()
     if path.is_file():
         return path
