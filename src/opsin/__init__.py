@@ -12,8 +12,8 @@ from opsin._version import __version__
 
 if TYPE_CHECKING:
     from opsin import distances, extractors, functional
-    from opsin.balance import balance
-    from opsin.build import build, load, perceptual_loss
+    from opsin.assembly import build, load, perceptual_loss
+    from opsin.balancing import balance
     from opsin.distances import Distance, Regularizer, SpatialDistance
     from opsin.errors import (
         ChoiceError,
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from opsin.terms import Term
 
 _HOMES = {
-    "balance": "opsin.balance",
-    "build": "opsin.build",
-    "load": "opsin.build",
-    "perceptual_loss": "opsin.build",
+    "balance": "opsin.balancing",
+    "build": "opsin.assembly",
+    "load": "opsin.assembly",
+    "perceptual_loss": "opsin.assembly",
     "Distance": "opsin.distances",
     "Regularizer": "opsin.distances",
     "SpatialDistance": "opsin.distances",

@@ -231,6 +231,7 @@ class PerceptualLoss(nn.Module):
         self,
         x: Tensor,
         target: Tensor | Targets | None = None,
+        /,
         *,
         mask: Tensor | None = None,
         shrink_mask: bool = False,

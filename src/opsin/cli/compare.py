@@ -64,7 +64,7 @@ def compare(
 
     import torch
 
-    from opsin.build import build
+    from opsin.assembly import build
 
     chosen_device = _device(device)
     with torch.inference_mode():

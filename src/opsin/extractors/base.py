@@ -98,9 +98,19 @@ class Normalize(nn.Module):
             kind if isinstance(kind, str) else "", kind
         )
         self.scale = 255.0 if kind == "caffe" else 1.0
-        for name, values in (("mean", mean), ("std", std)):
+        self._values = {"mean": mean, "std": std}
+        for name, values in self._values.items():
             tensor = None if values is None else torch.tensor(values, dtype=torch.float32).reshape(1, 3, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Normalize:
+        super()._apply(fn, recurse)
+        # Anew from the decimal constants: 0.485 that went through float32 is off by 1e-8 in a float64 network.
+        for name, values in self._values.items():
+            if values is not None:
+                old = getattr(self, name)
+                setattr(self, name, torch.tensor(values, dtype=old.dtype, device=old.device).reshape(1, 3, 1, 1))
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise; (N,3,H,W) -> (N,3,H,W)."""

@@ -22,7 +22,7 @@ PADDINGS = ("zeros", "reflect", "replicate")
 class Step(NamedTuple):
     """One layer: the name of the tap behind it, what it computes, and its geometry.
 
-    `run` is None for a ReLU. `parts` are ranges of the output's channels that are taps of their own: (tap, start, stop).
+    `run` is None for a ReLU. `parts` are ranges of the output's channels that are taps too: (tap, start, stop).
     """
 
     tap: str

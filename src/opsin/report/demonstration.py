@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 from PIL import Image, ImageFilter
 
-from opsin.build import build
+from opsin.assembly import build
 from opsin.images import read_image
 from opsin.report.drawing import to_picture
 from opsin.report.ranking import Distorted, ranking_figure

@@ -231,6 +231,12 @@ def _check_normalization(weights: str, network: str, expected: str, got: str | N
 
 
 def existing_file(weights: str | os.PathLike[str]) -> Path:
+    """Return `weights` as the path of a file that is there.
+
+    Raises:
+        ChoiceError: it looks like a misspelt name of weights.
+        WeightsError: there is no such file, or it is a folder.
+    """
     path = Path(weights).expanduser()
     if path.is_file():
         return path
