@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -71,13 +72,10 @@ def make_lpips() -> Step:
 
 
 def make_piq() -> Step:
-    import warnings
-
     import piq
     from torchvision.models import vgg16
 
-    with mock.patch("piq.perceptual.vgg16", lambda **_: vgg16(weights=None)), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # piq asks torchvision in a way it deprecates
+    with mock.patch("piq.perceptual.vgg16", lambda **_: vgg16(weights=None)):
         loss = piq.ContentLoss("vgg16", layers=TAPS, weights=heads(), normalize_features=True)
     load_trunk(loss.model)
     return loss
@@ -151,6 +149,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    warnings.filterwarnings("ignore", module="torchvision")  # peers ask it in ways that it deprecates
     if args.memory_of:
         print(peak_memory(args.memory_of, args.batch, args.size))
         return

@@ -383,6 +383,13 @@ class PerceptualLoss(nn.Module):
         return targets
 
     def _check_pair(self, x: Tensor, targets: Targets) -> None:
+        for term in self.terms.values():
+            kept = targets[term.statistic_key] if term.reference is not None else None
+            if isinstance(kept, Tensor) and kept.device != x.device:
+                raise InputError(
+                    f"targets must be on the device of x, {x.device}, got {kept.device}. "
+                    f"Move them: targets.to({str(x.device)!r})."
+                )
         for name in self.references:
             n, h, w = targets.sizes[name]
             check_batch(x.shape[0], n, name)

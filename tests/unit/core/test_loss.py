@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -401,6 +402,43 @@ def _loss(vgg: opsin.VGG) -> opsin.PerceptualLoss:
 def test_bad_calls(vgg: opsin.VGG, pair: tuple[Tensor, Tensor], call: object, message: str) -> None:
     with pytest.raises(opsin.OpsinError, match=message):
         call(_loss(vgg), pair[0])  # type: ignore[operator]
+
+
+def test_targets_on_another_device(vgg: opsin.VGG, pair: tuple[Tensor, Tensor]) -> None:
+    x, y = pair
+    loss = opsin.build(vgg, ["relu1_1"], "l1")
+    with pytest.raises(opsin.InputError, match=r"got meta\. Move them: targets\.to\('cpu'\)"):
+        loss(x, loss.targets(target=y).to("meta"))
+
+
+def test_a_distributed_host_broadcasts_nothing_of_it(vgg: opsin.VGG, tmp_path: Path) -> None:
+    class Host(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.Conv2d(3, 3, 1)
+            self.loss = opsin.build(vgg, ["relu1_1"], UnitL2(torch.ones(64)))
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.loss(self.net(x).sigmoid(), y)
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        host = torch.nn.parallel.DistributedDataParallel(Host())
+        assert list(host.modules_buffers) == []
+        assert sum(p.numel() for p in host.parameters()) == 12
+        x = torch.rand(1, 3, 16, 16)
+        host(x, x).backward()
+        assert host.module.net.weight.grad is not None
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_a_graph_captures_it_whole(vgg: opsin.VGG, pair: tuple[Tensor, Tensor]) -> None:
+    x, y = pair
+    loss = opsin.build(vgg, ["relu1_1", "relu2_1"], "cosine") + opsin.build(vgg, ["relu1_1"], "gram", reference="style")
+    targets = loss.targets(target=y, style=y)
+    compiled = torch.compile(lambda z: loss(z, targets), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), loss(x, targets))
 
 
 def test_targets_of_another_loss(vgg: opsin.VGG, pair: tuple[Tensor, Tensor]) -> None:
