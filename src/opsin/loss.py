@@ -131,7 +131,7 @@ class PerceptualLoss(nn.Module):
                     "network": next(k for k, v in networks.items() if v == term.extractor.spec),
                     "taps": list(term.taps),
                     "distance": term.distance.name,
-                    "options": term.distance.config(),
+                    "options": term.distance.describe(),
                     "weight": term.weight,
                     "reference": term.reference,
                 }
@@ -160,8 +160,8 @@ class PerceptualLoss(nn.Module):
             with torch.no_grad():
                 features = self._features(flat, terms, graded=False)
                 for term in terms:
-                    if term.statistic_key not in statistics:
-                        statistics[term.statistic_key] = term_statistic(term, features)
+                    if term.target_key not in statistics:
+                        statistics[term.target_key] = term_statistic(term, features)
         return Targets(statistics, sizes)
 
     def evaluate(
@@ -206,7 +206,7 @@ class PerceptualLoss(nn.Module):
                 if key not in statistics:
                     statistics[key] = term_statistic(term, features)
                 a = statistics[key]
-                b = targets[term.statistic_key] if term.reference is not None else None
+                b = targets[term.target_key] if term.reference is not None else None
                 values[name], picture = compare_term(name, term, a, b, flat, mask, shrink_mask, maps)
                 if picture is not None:
                     pictures[name] = picture
@@ -369,7 +369,7 @@ class PerceptualLoss(nn.Module):
             new = self.targets(**references)
             targets = new if targets is None else targets.merged(new)
         for name, term in self.terms.items():
-            if term.reference is None or term.statistic_key in targets:
+            if term.reference is None or term.target_key in targets:
                 continue
             if term.reference in targets.sizes:
                 raise InputError(
@@ -384,7 +384,7 @@ class PerceptualLoss(nn.Module):
 
     def _check_pair(self, x: Tensor, targets: Targets) -> None:
         for term in self.terms.values():
-            kept = targets[term.statistic_key] if term.reference is not None else None
+            kept = targets[term.target_key] if term.reference is not None else None
             if isinstance(kept, Tensor) and kept.device != x.device:
                 raise InputError(
                     f"targets must be on the device of x, {x.device}, got {kept.device}. "

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -30,7 +31,7 @@ class Targets(Mapping[str, Tensor]):
         self.sizes = MappingProxyType(dict(sizes))
 
     def __getitem__(self, key: str) -> Any:
-        """The statistic of a key; see `Term.statistic_key`."""
+        """The statistic of a key; see `Term.target_key`."""
         return self._statistics[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -111,6 +112,11 @@ class Evaluation:
     def signature(self) -> Signature:
         """Networks, weight hashes, terms, dtype and versions, as plain values."""
         return self._sign()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # With the signature written out: what makes it holds the networks.
+        signed = partial(Signature, self.signature)
+        return Evaluation, (self.total, dict(self.terms), dict(self.weights), self.maps, signed)
 
     @property
     def map(self) -> Tensor:

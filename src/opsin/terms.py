@@ -76,9 +76,14 @@ class Term:
 
     @property
     def statistic_key(self) -> str:
-        """What tells the statistic of this term's reference from others."""
+        """What tells the statistic of this term from others of the same images."""
         kind = self.distance.statistic_key if isinstance(self.distance, Distance) else ""
-        return f"{self.reference}: {kind} of {'+'.join(self.taps)} of {self.extractor.spec.key}"
+        return f"{kind} of {'+'.join(self.taps)} of {self.extractor.spec.key}"
+
+    @property
+    def target_key(self) -> str:
+        """Where `Targets` keep the statistic of this term's reference."""
+        return f"{self.reference}: {self.statistic_key}"
 
 
 def term_statistic(term: Term, features: Mapping[str, Mapping[str, Tensor]]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,7 +46,12 @@ def demo(
         write_image(paths[item.name], item.image, overwrite=overwrite)
     save_pil(paths["ranking"], figure, overwrite=overwrite)
     _print_ranking(items)
-    print(f"wrote {paths['ranking']}: look at it. Then try: opsin compare {paths['photo']} {paths['blur']}")
+    print(f"wrote {paths['ranking']}: look at it. Then try: {_command()} compare {paths['photo']} {paths['blur']}")
+
+
+def _command() -> str:
+    """How to call this program again: by its name if the shell finds it by that, else as it was called."""
+    return "opsin" if shutil.which("opsin") == shutil.which(sys.argv[0]) else sys.argv[0]
 
 
 def _sample_photo() -> Path:

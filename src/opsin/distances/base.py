@@ -32,6 +32,10 @@ class Distance(nn.Module, ABC):
         """The keyword arguments that make this distance anew, as plain values."""
         return {}
 
+    def describe(self) -> dict[str, Any]:
+        """The options as a signature shows them."""
+        return self.config()
+
     @abstractmethod
     def statistic(self, feature: Tensor) -> Tensor:
         """What is compared of a feature map: (N,C,H,W) -> (N,…)."""
@@ -50,7 +54,7 @@ class Distance(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """The options in `repr`."""
-        return ", ".join(f"{k}={v!r}" for k, v in self.config().items())
+        return ", ".join(f"{k}={v!r}" for k, v in self.describe().items())
 
 
 class SpatialDistance(Distance):
@@ -144,6 +148,10 @@ class Regularizer(nn.Module, ABC):
     def config(self) -> dict[str, Any]:
         """The keyword arguments that make this regularizer anew, as plain values."""
         return {}
+
+    def describe(self) -> dict[str, Any]:
+        """The options as a signature shows them."""
+        return self.config()
 
     @abstractmethod
     def forward(self, feature: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -149,10 +150,13 @@ class UnitL2(SpatialDistance):
         weights = self.channel_weights
         return {"channel_weights": None if weights is None else weights.tolist(), "eps": self.eps}
 
-    def extra_repr(self) -> str:
-        """The options in `repr`, without a thousand numbers."""
+    def describe(self) -> dict[str, Any]:
+        """The options as a signature shows them: a hash stands for the channel weights."""
         weights = self.channel_weights
-        return f"channel_weights={None if weights is None else f'<{len(weights)}>'}, eps={self.eps}"
+        if weights is None:
+            return self.config()
+        digest = hashlib.sha256(weights.float().cpu().numpy().tobytes()).hexdigest()[:16]
+        return {"channel_weights": f"sha256:{digest}", "eps": self.eps}
 
     def statistic(self, feature: Tensor) -> Tensor:
         """Unit vectors: (N,C,H,W) -> (N,C,H,W)."""

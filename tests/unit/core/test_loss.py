@@ -369,6 +369,17 @@ class TestSignature:
         again = opsin.build(opsin.VGG("vgg11", "random"), {"relu1_1": 1}, "l1").signature.id
         assert again == ids[0]
 
+    def test_an_evaluation_pickles_with_it(self, vgg: opsin.VGG, pair: tuple[Tensor, Tensor]) -> None:
+        loss = opsin.build(vgg, {"relu1_1": 1}, UnitL2(torch.rand(64)))
+        result = loss.evaluate(pair[0], target=pair[1], maps=True)
+        again = pickle.loads(pickle.dumps(result))
+        assert torch.equal(again.total, result.total)
+        assert torch.equal(again.map, result.map)
+        assert again.signature == result.signature
+        assert again.signature.id == result.signature.id
+        assert len(pickle.dumps(result)) < 100_000  # no network in it
+        assert "sha256:" in result.signature["terms"]["relu1_1"]["options"]["channel_weights"]
+
     def test_two_variants_of_a_network_have_two_labels(self, vgg: opsin.VGG) -> None:
         other = opsin.VGG("vgg11", "random", pooling="avg")
         signature = (opsin.build(vgg, ["relu1_1"]) + opsin.build(other, ["relu1_1"])).signature
