@@ -85,39 +85,37 @@ class PerceptualLoss(nn.Module):
         for i, term in enumerate(terms):
             shared = extractors.setdefault(term.extractor.spec.key, term.extractor)
             terms[i] = replace(term, extractor=shared)
-        self.terms: Mapping[str, Term] = MappingProxyType(name_terms(terms))
+        self._terms = name_terms(terms)
         # Registered so that .to() reaches them; they hold nothing that a state dict would show.
         self._extractors = nn.ModuleList(extractors.values())
         self._distances = nn.ModuleList(term.distance for term in terms)
         self._checked: set[str] = set()
         super().train(False)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A mapping proxy neither pickles nor deep-copies.
-        return {**self.__dict__, "terms": dict(self.terms)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({**state, "terms": MappingProxyType(state["terms"])})
-
     def train(self, mode: bool = True) -> PerceptualLoss:
         """Stay in eval mode, whatever mode the host module is put in."""
         return self
 
     @property
+    def terms(self) -> Mapping[str, Term]:
+        """The terms by name; read-only."""
+        return MappingProxyType(self._terms)
+
+    @property
     def references(self) -> tuple[str, ...]:
         """The names of the images it compares with, e.g. ("target", "style")."""
-        return tuple(dict.fromkeys(t.reference for t in self.terms.values() if t.reference is not None))
+        return tuple(dict.fromkeys(t.reference for t in self._terms.values() if t.reference is not None))
 
     @property
     def weights(self) -> dict[str, float]:
         """Term name -> weight."""
-        return {name: term.weight for name, term in self.terms.items()}
+        return {name: term.weight for name, term in self._terms.items()}
 
     @property
     def signature(self) -> Signature:
         """Networks, weight hashes, terms and versions, as plain values."""
         networks: dict[str, ExtractorSpec] = {}
-        for term in self.terms.values():
+        for term in self._terms.values():
             spec = term.extractor.spec
             label = next((k for k, v in networks.items() if v == spec), None) or free_name(spec.network, networks)
             networks[label] = spec
@@ -135,7 +133,7 @@ class PerceptualLoss(nn.Module):
                     "weight": term.weight,
                     "reference": term.reference,
                 }
-                for name, term in self.terms.items()
+                for name, term in self._terms.items()
             },
         )
 
@@ -156,7 +154,7 @@ class PerceptualLoss(nn.Module):
         for name, images in references.items():
             flat = self._prepare(images, name)[0]
             sizes[name] = (flat.shape[0], flat.shape[-2], flat.shape[-1])
-            terms = [term for term in self.terms.values() if term.reference == name]
+            terms = [term for term in self._terms.values() if term.reference == name]
             with torch.no_grad():
                 features = self._features(flat, terms, graded=False)
                 for term in terms:
@@ -195,12 +193,12 @@ class PerceptualLoss(nn.Module):
         if mask is not None:
             mask = self._prepare_mask(mask, flat)
         graded = torch.is_grad_enabled() and flat.requires_grad
-        features = self._features(flat, self.terms.values(), graded=graded)
+        features = self._features(flat, self._terms.values(), graded=graded)
         statistics: dict[tuple[str, bool], Any] = {}
         values: dict[str, Tensor] = {}
         pictures: dict[str, Tensor] = {}
         total = flat.new_zeros(flat.shape[0], dtype=at_least_float32(flat[:0]).dtype)
-        for name, term in self.terms.items():
+        for name, term in self._terms.items():
             with nullcontext() if term.weight else torch.no_grad():
                 key = (term.statistic_key, bool(term.weight))
                 if key not in statistics:
@@ -277,7 +275,7 @@ class PerceptualLoss(nn.Module):
         """A loss with all weights multiplied."""
         if isinstance(factor, bool) or not isinstance(factor, (int, float)):
             return NotImplemented
-        return self._with([replace(term, weight=factor * term.weight) for term in self.terms.values()])
+        return self._with([replace(term, weight=factor * term.weight) for term in self._terms.values()])
 
     __rmul__ = __mul__
 
@@ -288,8 +286,8 @@ class PerceptualLoss(nn.Module):
             ChoiceError: a name that is no term.
         """
         for name in weights:
-            choice("term", name, self.terms, owner="this loss")
-        return self._with([replace(t, weight=weights.get(name, t.weight)) for name, t in self.terms.items()])
+            choice("term", name, self._terms, owner="this loss")
+        return self._with([replace(t, weight=weights.get(name, t.weight)) for name, t in self._terms.items()])
 
     def to_yaml(self, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False) -> str:
         """The loss as YAML text, also written to `path` if one is given; `opsin.load` makes it anew.
@@ -299,7 +297,7 @@ class PerceptualLoss(nn.Module):
             OpsinError: `path` cannot be written, or exists and `overwrite` is False.
         """
         text = recipe.dump(
-            self.terms.values(),
+            self._terms.values(),
             name=self.name,
             reduction=self.reduction,
             input_range=list(self.input_range),
@@ -316,7 +314,7 @@ class PerceptualLoss(nn.Module):
         return tuple(self._extractors)  # type: ignore[arg-type] (a ModuleList of extractors)
 
     def __repr__(self) -> str:
-        lines = [f"  {name}: {t.weight:g} · {t.distance!r} vs {t.reference}" for name, t in self.terms.items()]
+        lines = [f"  {name}: {t.weight:g} · {t.distance!r} vs {t.reference}" for name, t in self._terms.items()]
         networks = [f"  {extractor!r}" for extractor in self.extractors]
         return "\n".join([f"PerceptualLoss(reduction={self.reduction!r},", *networks, *lines, ")"])
 
@@ -368,7 +366,7 @@ class PerceptualLoss(nn.Module):
         if references or targets is None:
             new = self.targets(**references)
             targets = new if targets is None else targets.merged(new)
-        for name, term in self.terms.items():
+        for name, term in self._terms.items():
             if term.reference is None or term.target_key in targets:
                 continue
             if term.reference in targets.sizes:
@@ -383,7 +381,7 @@ class PerceptualLoss(nn.Module):
         return targets
 
     def _check_pair(self, x: Tensor, targets: Targets) -> None:
-        for term in self.terms.values():
+        for term in self._terms.values():
             kept = targets[term.target_key] if term.reference is not None else None
             if isinstance(kept, Tensor) and kept.device != x.device:
                 raise InputError(
@@ -393,7 +391,7 @@ class PerceptualLoss(nn.Module):
         for name in self.references:
             n, h, w = targets.sizes[name]
             check_batch(x.shape[0], n, name)
-            if any(isinstance(t.distance, SpatialDistance) for t in self.terms.values() if t.reference == name):
+            if any(isinstance(t.distance, SpatialDistance) for t in self._terms.values() if t.reference == name):
                 check_same_size((x.shape[-2], x.shape[-1]), (h, w), name)
 
     def _features(self, images: Tensor, terms: Iterable[Term], *, graded: bool) -> dict[str, dict[str, Tensor]]:
