@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opsin._version import __version__
 
 if TYPE_CHECKING:
-    from opsin import distances, extractors, functional
+    from opsin import distances, extractors, functional, images, weights
     from opsin.assembly import build, load, perceptual_loss
     from opsin.balancing import balance
     from opsin.distances import Distance, Regularizer, SpatialDistance
@@ -68,7 +68,7 @@ _HOMES = {
     "Targets": "opsin.results",
     "Term": "opsin.terms",
 }
-_MODULES = ("distances", "extractors", "functional")
+_MODULES = ("distances", "extractors", "functional", "images", "weights")
 
 __all__ = [
     "VGG",
@@ -98,10 +98,12 @@ __all__ = [
     "distances",
     "extractors",
     "functional",
+    "images",
     "load",
     "make_extractor",
     "perceptual_loss",
     "read_image",
+    "weights",
     "write_image",
 ]
 

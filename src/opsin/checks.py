@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from opsin.errors import ChoiceError
+from opsin.errors import ChoiceError, InputError
 
 
 def choice(what: str, name: object, known: Iterable[str], *, owner: str = "") -> str:
@@ -32,3 +32,14 @@ def choice(what: str, name: object, known: Iterable[str], *, owner: str = "") ->
     else:
         hint = f"there are {len(known)}, from '{known[0]}' to '{known[-1]}'."
     raise ChoiceError(f"unknown {what} {name!r}{of}; {hint}")
+
+
+def positive(name: str, value: float) -> float:
+    """Return `value` if it is a positive number.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not 0 < value < float("inf"):
+        raise InputError(f"{name} must be a positive number, got {value}. Leave it out for the default.")
+    return float(value)

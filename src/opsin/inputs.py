@@ -51,7 +51,8 @@ def check_same_size(x: tuple[int, int], y: tuple[int, int], name: str) -> None:
     """
     if tuple(x) != tuple(y):
         raise InputError(
-            f"{name} must have the size of x, {x[0]}×{x[1]}, got {y[0]}×{y[1]}. Resize or crop one of them."
+            f"{name} must have the size of x, {x[0]}×{x[1]} (height×width), got {y[0]}×{y[1]}. "
+            "Resize or crop one of them."
         )
 
 
@@ -88,7 +89,6 @@ def check_range(images: Tensor, input_range: tuple[float, float], name: str) -> 
         mend = "They look like [-1,1]: pass input_range=(-1, 1) to the loss, or convert with (x + 1) / 2."
     else:
         mend = "Convert them."
-    raise InputError(
-        f"{name} must be in {expected}, got {got}. {mend} "
-        "(An untrained network's output may be outside on purpose: validate='never'.)"
-    )
+    if images.grad_fn is not None:
+        mend = f"If a network that is not yet trained made them, pass validate='never' to the loss. Otherwise: {mend}"
+    raise InputError(f"{name} must be in {expected}, got {got}. {mend}")

@@ -192,6 +192,8 @@ class PerceptualLoss(nn.Module):
         self._check_pair(flat, targets)
         if mask is not None:
             mask = self._prepare_mask(mask, flat)
+        elif shrink_mask:
+            raise InputError("shrink_mask must go with a mask, got none. Pass mask=.")
         graded = torch.is_grad_enabled() and flat.requires_grad
         features = self._features(flat, self._terms.values(), graded=graded)
         statistics: dict[tuple[str, bool], Any] = {}
@@ -314,7 +316,10 @@ class PerceptualLoss(nn.Module):
         return tuple(self._extractors)  # type: ignore[arg-type] (a ModuleList of extractors)
 
     def __repr__(self) -> str:
-        lines = [f"  {name}: {t.weight:g} · {t.distance!r} vs {t.reference}" for name, t in self._terms.items()]
+        lines = [
+            f"  {name}: {t.weight:g} · {t.distance!r}{f' vs {t.reference}' if t.reference else ''}"
+            for name, t in self._terms.items()
+        ]
         networks = [f"  {extractor!r}" for extractor in self.extractors]
         return "\n".join([f"PerceptualLoss(reduction={self.reduction!r},", *networks, *lines, ")"])
 
@@ -369,14 +374,14 @@ class PerceptualLoss(nn.Module):
         for name, term in self._terms.items():
             if term.reference is None or term.target_key in targets:
                 continue
-            if term.reference in targets.sizes:
+            if term.reference in targets._sizes:
                 raise InputError(
                     f"targets must be made by a loss with the same statistics, got none for term {name!r}. "
                     "Call this loss's targets(...)."
                 )
             raise InputError(
-                f"reference {term.reference!r} must be given for term {name!r}, got {sorted(targets.sizes) or 'none'}. "
-                f"Pass {term.reference}=images."
+                f"reference {term.reference!r} must be given for term {name!r}, "
+                f"got {sorted(targets._sizes) or 'none'}. Pass {term.reference}=images."
             )
         return targets
 
@@ -389,7 +394,7 @@ class PerceptualLoss(nn.Module):
                     f"Move them: targets.to({str(x.device)!r})."
                 )
         for name in self.references:
-            n, h, w = targets.sizes[name]
+            n, h, w = targets._sizes[name]
             check_batch(x.shape[0], n, name)
             if any(isinstance(t.distance, SpatialDistance) for t in self._terms.values() if t.reference == name):
                 check_same_size((x.shape[-2], x.shape[-1]), (h, w), name)

@@ -22,13 +22,11 @@ class Targets(Mapping[str, Tensor]):
     An immutable value that belongs to the caller. It fits every loss that has the same statistics, whatever its
     weights.
 
-    Attributes:
-        sizes: reference name -> (N, H, W) of the images.
     """
 
     def __init__(self, statistics: Mapping[str, Any], sizes: Mapping[str, tuple[int, int, int]]) -> None:
         self._statistics = dict(statistics)
-        self.sizes = MappingProxyType(dict(sizes))
+        self._sizes = dict(sizes)
 
     def __getitem__(self, key: str) -> Any:
         """The statistic of a key; see `Term.target_key`."""
@@ -41,15 +39,24 @@ class Targets(Mapping[str, Tensor]):
         return len(self._statistics)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Targets, (self._statistics, dict(self.sizes))
+        return Targets, (self._statistics, self._sizes)
+
+    @property
+    def sizes(self) -> Mapping[str, tuple[int, int, int]]:
+        """Reference name -> (N, H, W) of the images."""
+        return MappingProxyType(self._sizes)
 
     def merged(self, other: Targets) -> Targets:
-        """These and `other`'s, which win where both have a reference."""
-        return Targets({**self._statistics, **other._statistics}, {**self.sizes, **other.sizes})
+        """These and `other`'s; of a reference that both have, only `other`'s statistics stay.
+
+        Two sets of images under one name never mix.
+        """
+        mine = {k: v for k, v in self._statistics.items() if k.partition(": ")[0] not in other._sizes}
+        return Targets({**mine, **other._statistics}, {**self._sizes, **other._sizes})
 
     def to(self, *args: Any, **kwargs: Any) -> Targets:
         """The same on another device or in another dtype; the arguments are those of `torch.Tensor.to`."""
-        return Targets({k: _map_tensors(v, lambda t: t.to(*args, **kwargs)) for k, v in self.items()}, self.sizes)
+        return Targets({k: _map_tensors(v, lambda t: t.to(*args, **kwargs)) for k, v in self.items()}, self._sizes)
 
     @property
     def nbytes(self) -> int:

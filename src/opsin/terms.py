@@ -22,6 +22,9 @@ from opsin.errors import InputError
 from opsin.extractors import Extractor
 from opsin.masks import masked_mean, resize_mask
 
+# What `PerceptualLoss.evaluate` calls its own arguments.
+_RESERVED = frozenset({"self", "x", "targets", "mask", "shrink_mask", "maps"})
+
 
 @dataclass(frozen=True, eq=False)
 class Term:
@@ -52,6 +55,8 @@ class Term:
                 f"extractor must be an opsin.Extractor, got {type(self.extractor).__name__}. "
                 "opsin.ModuleExtractor(net) makes one of any network."
             )
+        if not isinstance(self.tap, (str, tuple, list)) or not self.tap:
+            raise InputError(f"tap must be a name or a tuple of names, got {self.tap!r}. See the extractor's taps.")
         taps = (self.tap,) if isinstance(self.tap, str) else tuple(self.tap)
         self.extractor.check_taps(taps)
         distance = self.distance
@@ -61,6 +66,16 @@ class Term:
             raise InputError("a term without a reference must have a Regularizer, got a distance. Name its reference.")
         else:
             distance = make_distance(distance)
+            if not self.reference.isidentifier() or self.reference in _RESERVED:
+                raise InputError(
+                    f"reference must be a name that can be a keyword, other than {', '.join(sorted(_RESERVED))}, "
+                    f"got {self.reference!r}. E.g. 'style'."
+                )
+        if len(taps) > 1 and not getattr(distance, "several_taps", False):
+            raise InputError(
+                f"a term of several taps must have a distance that takes a tuple of them, got {distance.name!r}. "
+                "Make a term for each tap, or a Distance with several_taps = True."
+            )
         weight = float(self.weight)
         if not math.isfinite(weight):
             raise InputError(f"weight must be a finite number, got {weight}. Check where it comes from.")
@@ -122,7 +137,7 @@ def compare_term(
         if mask is not None:
             raise InputError(
                 f"mask must be for terms that have a map, got one for {name!r} ({distance.name}). "
-                "Statistics forget where things are; crop the images instead."
+                "Crop the images instead, or add that term without a mask."
             )
         value = distance(a) if isinstance(distance, Regularizer) else distance.compare(a, b)
     if value.shape != x.shape[:1]:

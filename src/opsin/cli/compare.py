@@ -26,7 +26,9 @@ _MAX_PIXELS = 16_000_000
 def compare(
     reference: Annotated[Path, typer.Argument(metavar="A", help="The reference image.", show_default=False)],
     image: Annotated[Path, typer.Argument(metavar="B", help="The image to judge.", show_default=False)],
-    net: Annotated[str, typer.Option(help="vgg11 … vgg19 (also _bn), alexnet, squeezenet1_1, image.")] = "vgg19",
+    net: Annotated[
+        str, typer.Option(help="vgg11 … vgg19 (also _bn), alexnet, squeezenet1_1, image, timm:NAME.")
+    ] = "vgg19",
     layers: Annotated[
         str, typer.Option(help="Layers with weights, e.g. relu2_2=1,relu3_3=0.5.", show_default="five of the network")
     ] = "",
@@ -65,7 +67,10 @@ def compare(
     import torch
 
     from opsin.assembly import build
+    from opsin.distances import DISTANCES, SpatialDistance
 
+    if heatmap is not None and not issubclass(DISTANCES.get(distance, SpatialDistance), SpatialDistance):
+        raise InputError(f"--heatmap must go with a distance that has a map, got {distance}. Try --distance cosine.")
     chosen_device = _device(device)
     with torch.inference_mode():
         loss = build(net, parse_layers(layers) if layers else None, distance, weights).to(chosen_device)

@@ -66,7 +66,8 @@ def run(arguments: list[str]) -> int:
     except _ClickError as error:
         context = getattr(error, "ctx", None)
         hint = f" See '{context.command_path} --help'." if context is not None else ""
-        return _complain(error.format_message().rstrip(".") + "." + hint)  # type: ignore[attr-defined]
+        message: str = error.format_message()  # type: ignore[attr-defined]
+        return _complain(message + ("" if message.endswith((".", "?", "!")) else ".") + hint)
     except OSError as error:
         named = f" '{error.filename}'" if error.filename else ""
         return _complain(f"cannot read or write{named}: {error.strerror or error}")

@@ -33,12 +33,17 @@ def list_weights(
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("network", "weights", "on this machine", "sha256", "input", "licence"):
-        table.add_column(heading, overflow="fold" if heading == "licence" else "ellipsis", no_wrap=heading != "licence")
+        table.add_column(heading, no_wrap=True)
+    # Licences are sentences: each stands once, below, so that the table fits a terminal.
+    licences = list(dict.fromkeys(row.licence for row in rows))
     for row in rows:
         here = Text("yes", style="green") if row.path else Text("no", style="dim")
-        table.add_row(row.network, row.source, here, (row.sha256 or "")[:8], row.normalization, row.licence)
+        note = f"({licences.index(row.licence) + 1})"
+        table.add_row(row.network, row.source, here, (row.sha256 or "")[:8], row.normalization, note)
     console = Console(highlight=False)
     console.print(table)
+    for i, licence in enumerate(licences, start=1):
+        console.print(Text(f"({i}) {licence}"), soft_wrap=True)
     console.print(
         Text("'opsin weights fetch NETWORK' downloads; --json shows paths, URLs and whole hashes.", style="dim"),
         soft_wrap=True,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import torch
@@ -18,15 +21,28 @@ class Distance(nn.Module, ABC):
     The statistic of a reference can be computed once and kept. Calling the distance does both:
     `distance(f, g) = distance.compare(distance.statistic(f), distance.statistic(g))`, in float32 at least.
 
-    Subclass it with `statistic` and `compare`; both see float32 or float64, autocast switched off.
+    Subclass it with `statistic` and `compare`; both see float32 or float64, autocast switched off. With
+    `several_taps = True` it may stand in a term of several taps, and `statistic` sees a tuple of feature maps.
     """
 
     name: ClassVar[str] = "distance"
+    several_taps: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._token = uuid.uuid4().hex
 
     @property
     def statistic_key(self) -> str:
-        """Distances of equal key have the same statistic, which is then computed and kept once for all of them."""
-        return f"{self.name}{self.config()}"
+        """Distances of equal key have the same statistic, which is then computed and kept once for all of them.
+
+        Unless a class says more, only an instance and its copies are known to have the same.
+        """
+        return f"{self.name} {self._token}"
+
+    def _shared_key(self, owner: type[Distance], key: str) -> str:
+        """`key`, unless a subclass of `owner` has a statistic of its own."""
+        return key if type(self).statistic is owner.statistic else Distance.statistic_key.fget(self)  # type: ignore[misc]
 
     def config(self) -> dict[str, Any]:
         """The keyword arguments that make this distance anew, as plain values."""
@@ -62,8 +78,8 @@ class SpatialDistance(Distance):
 
     @property
     def statistic_key(self) -> str:
-        """The feature map itself, unless a subclass says otherwise."""
-        return "feature"
+        """The feature map itself, unless a subclass has another statistic."""
+        return self._shared_key(SpatialDistance, "feature")
 
     def statistic(self, feature: Tensor) -> Tensor:
         """The feature map itself."""
@@ -82,14 +98,18 @@ class CallableDistance(Distance):
     """Any function `(x, y) -> tensor` of two feature maps as a distance.
 
     What it returns may be one value per image (N,), anything (N,…) that is then averaged per image, or a scalar; for a
-    scalar the function is called on each pair alone, since a batch's mean cannot be taken apart.
+    scalar the function is called on each pair alone, since a batch's mean cannot be taken apart. In a term of several
+    taps it sees two tuples. A module is copied, and the copy frozen and put in eval mode.
     """
 
     name: ClassVar[str] = "callable"
-    function: Callable[[Tensor, Tensor], Tensor]
+    several_taps: ClassVar[bool] = True
+    function: Callable[[Any, Any], Tensor]
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, function: Callable[[Any, Any], Tensor]) -> None:
         super().__init__()
+        if isinstance(function, nn.Module):
+            function = copy.deepcopy(function).requires_grad_(False).eval()
         # Past nn.Module.__setattr__: a module with a state would put it into the host's state dict.
         object.__setattr__(self, "function", function)
 
@@ -113,24 +133,26 @@ class CallableDistance(Distance):
         """The name of the function. It is for people: a function cannot be written to a file."""
         return {"function": self.label}
 
-    def statistic(self, feature: Tensor) -> Tensor:
-        """The feature map itself."""
+    def statistic(self, feature: Any) -> Any:
+        """The feature map itself, or a tuple of them."""
         return feature
 
-    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+    def compare(self, x: Any, y: Any) -> Tensor:
         """Call the function: (N,C,H,W), (N or 1,C,H,W) -> (N,)."""
-        y = y.expand(x.shape[0], *y.shape[1:])
+        n = (x if isinstance(x, Tensor) else x[0]).shape[0]
+        y = _each(lambda t: t.expand(n, *t.shape[1:]), y)
         value = self._call(x, y)
         if value.ndim == 0:
-            value = torch.stack([self._call(a, b).reshape(()) for a, b in zip(x.split(1), y.split(1), strict=True)])
-        if value.shape[0] != x.shape[0]:
+            pairs = [(_each(itemgetter(slice(i, i + 1)), x), _each(itemgetter(slice(i, i + 1)), y)) for i in range(n)]
+            value = torch.stack([self._call(a, b).reshape(()) for a, b in pairs])
+        if value.shape[0] != n:
             raise InputError(
-                f"a callable distance must return a scalar or a tensor (N,…) for N = {x.shape[0]} images, "
+                f"a callable distance must return a scalar or a tensor (N,…) for N = {n} images, "
                 f"got shape {tuple(value.shape)} from {self.label}. Average over the other dimensions."
             )
         return value.flatten(1).mean(dim=1) if value.ndim > 1 else value
 
-    def _call(self, x: Tensor, y: Tensor) -> Tensor:
+    def _call(self, x: Any, y: Any) -> Tensor:
         value = self.function(x, y)
         if not isinstance(value, Tensor):
             raise InputError(
@@ -144,6 +166,7 @@ class Regularizer(nn.Module, ABC):
     """A measure of one feature map that needs no reference, such as total variation."""
 
     name: ClassVar[str] = "regularizer"
+    several_taps: ClassVar[bool] = False
 
     def config(self) -> dict[str, Any]:
         """The keyword arguments that make this regularizer anew, as plain values."""
@@ -156,6 +179,10 @@ class Regularizer(nn.Module, ABC):
     @abstractmethod
     def forward(self, feature: Tensor) -> Tensor:
         """Measure: (N,C,H,W) -> (N,)."""
+
+
+def _each(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
+    return fn(value) if isinstance(value, Tensor) else tuple(fn(v) for v in value)
 
 
 def at_least_float32(feature: Tensor) -> Tensor:

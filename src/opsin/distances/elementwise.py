@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from opsin import functional
+from opsin.checks import positive
 from opsin.distances.base import SpatialDistance
 from opsin.errors import InputError
 
@@ -71,7 +72,7 @@ class Charbonnier(SpatialDistance):
 
     def __init__(self, eps: float = 1e-3) -> None:
         super().__init__()
-        self.eps = _positive("eps", eps)
+        self.eps = positive("eps", eps)
 
     def config(self) -> dict[str, Any]:
         """The keyword arguments."""
@@ -94,7 +95,7 @@ class Huber(SpatialDistance):
 
     def __init__(self, delta: float = 1.0) -> None:
         super().__init__()
-        self.delta = _positive("delta", delta)
+        self.delta = positive("delta", delta)
 
     def config(self) -> dict[str, Any]:
         """The keyword arguments."""
@@ -125,7 +126,7 @@ class UnitL2(SpatialDistance):
 
     def __init__(self, channel_weights: Tensor | Sequence[float] | None = None, eps: float = 1e-10) -> None:
         super().__init__()
-        self.eps = _positive("eps", eps)
+        self.eps = positive("eps", eps)
         # A plain attribute, no buffer: a loss adds nothing to its host module.
         self.channel_weights: Tensor | None = None
         if channel_weights is not None:
@@ -143,7 +144,7 @@ class UnitL2(SpatialDistance):
     @property
     def statistic_key(self) -> str:
         """The unit vectors, whatever the weights."""
-        return f"unit eps={self.eps}"
+        return self._shared_key(UnitL2, f"unit eps={self.eps}")
 
     def config(self) -> dict[str, Any]:
         """The keyword arguments."""
@@ -187,7 +188,7 @@ class Cosine(SpatialDistance):
     @property
     def statistic_key(self) -> str:
         """The unit vectors, shared with `UnitL2`."""
-        return f"unit eps={1e-10}"
+        return self._shared_key(Cosine, f"unit eps={1e-10}")
 
     def statistic(self, feature: Tensor) -> Tensor:
         """Unit vectors: (N,C,H,W) -> (N,C,H,W)."""
@@ -196,9 +197,3 @@ class Cosine(SpatialDistance):
     def map(self, x: Tensor, y: Tensor) -> Tensor:
         """1 - cos at each position, of unit vectors: (N,C,H,W), (N or 1,C,H,W) -> (N,H,W)."""
         return 0.5 * functional.weighted_square_map(x, y)
-
-
-def _positive(name: str, value: float) -> float:
-    if not 0 < value < float("inf"):
-        raise InputError(f"{name} must be a positive number, got {value}. Leave it out for the default.")
-    return float(value)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from opsin import functional
-from opsin.checks import choice
+from opsin.checks import choice, positive
 from opsin.distances.base import Distance
 
 
@@ -38,7 +38,7 @@ class Gram(Distance):
     @property
     def statistic_key(self) -> str:
         """The Gram matrix."""
-        return f"gram {self.normalize}"
+        return self._shared_key(Gram, f"gram {self.normalize}")
 
     def config(self) -> dict[str, Any]:
         """The keyword arguments."""
@@ -69,7 +69,12 @@ class MeanStd(Distance):
 
     def __init__(self, eps: float = 1e-5) -> None:
         super().__init__()
-        self.eps = float(eps)
+        self.eps = positive("eps", eps)
+
+    @property
+    def statistic_key(self) -> str:
+        """μ and σ."""
+        return self._shared_key(MeanStd, f"mean_std eps={self.eps}")
 
     def config(self) -> dict[str, Any]:
         """The keyword arguments."""

@@ -14,12 +14,13 @@ from opsin.extractors.timm import TimmExtractor
 NETWORKS = (*vgg.NAMES, *alexnet.NAMES, *squeezenet.NAMES, "image")
 
 
-def make_extractor(network: str, weights: str | os.PathLike[str] = "official", **options: Any) -> Extractor:
+def make_extractor(network: str, weights: str | os.PathLike[str] | None = None, **options: Any) -> Extractor:
     """Make the extractor of a network by its name.
 
     Args:
         network: one of `NETWORKS`, or "timm:" and the name of a timm model.
-        weights: "bundled", "official", "random" or a path.
+        weights: "bundled", "official", "random" or a path; None takes the class's default: "bundled" for VGG, else
+            "official".
         options: further keywords of the extractor's class, such as `pooling`.
 
     Raises:
@@ -30,18 +31,21 @@ def make_extractor(network: str, weights: str | os.PathLike[str] = "official", *
         >>> opsin.make_extractor("vgg11", "random", pooling="avg")
         VGG('vgg11', weights='random', pooling='avg', padding='zeros')
     """
+    if weights is not None:
+        options["weights"] = weights
     if isinstance(network, str) and network.startswith("timm:"):
-        return TimmExtractor(network.removeprefix("timm:"), weights, **options)
+        return TimmExtractor(network.removeprefix("timm:"), **options)
     choice("network", network, NETWORKS)
     if network == "image":
-        if options:
-            raise InputError(f"the image itself must have no options, got {sorted(options)}. Leave them out.")
+        unused = sorted(options.keys() - {"weights"})
+        if unused:
+            raise InputError(f"the image itself must have no options, got {unused}. Leave them out.")
         return ImageExtractor()
     if network in alexnet.NAMES:
-        return alexnet.AlexNet(weights, **options)
+        return alexnet.AlexNet(**options)
     if network in squeezenet.NAMES:
-        return squeezenet.SqueezeNet(weights, **options)
-    return vgg.VGG(network, weights, **options)
+        return squeezenet.SqueezeNet(**options)
+    return vgg.VGG(network, **options)
 
 
 def default_layers(network: str) -> tuple[str, ...]:

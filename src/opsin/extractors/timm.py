@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from opsin.errors import ChoiceError, MissingExtraError, WeightsError
+from opsin.errors import ChoiceError, InputError, MissingExtraError, WeightsError
 from opsin.extractors.base import ExtractorSpec
 from opsin.extractors.module import ModuleExtractor
 from opsin.weights import sources
@@ -89,6 +89,15 @@ class TimmExtractor(ModuleExtractor):
     def config(self) -> dict[str, Any]:
         """The arguments that make this extractor anew, as plain values."""
         return dict(self._config)
+
+    def _run(self, images: Tensor, taps: list[str]) -> dict[str, Tensor]:
+        try:
+            return super()._run(images, taps)
+        except AssertionError as error:  # timm's way of saying that a transformer has one image size
+            raise InputError(
+                f"images must have the size that {self.spec.network} was made for, got {tuple(images.shape)}: {error} "
+                "Resize them, or make the extractor with img_size=."
+            ) from error
 
     def _shape(self, feature: Tensor, images: Tensor) -> Tensor:
         if feature.ndim == 4 and self._channels_last:

@@ -75,7 +75,7 @@ class VGG(SequentialExtractor):
     def __init__(
         self,
         name: str = "vgg19",
-        weights: str | os.PathLike[str] = "official",
+        weights: str | os.PathLike[str] = "bundled",
         *,
         pooling: str = "max",
         padding: str = "zeros",

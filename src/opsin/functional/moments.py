@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from opsin.checks import choice
+
 
 def gram(feature: Tensor, normalize: str = "chw") -> Tensor:
     """Gram matrix F Fᵀ / Z of the feature vectors at all positions.
@@ -14,10 +16,14 @@ def gram(feature: Tensor, normalize: str = "chw") -> Tensor:
     Args:
         feature: the feature map.
         normalize: Z: "chw" = C·H·W (Johnson et al. 2016), "hw" = H·W (Gatys' released code), "none" = 1.
+
+    Raises:
+        ChoiceError: another `normalize`.
     """
     _, c, h, w = feature.shape
     flat = feature.flatten(2)
-    z = {"chw": c * h * w, "hw": h * w, "none": 1}[normalize]
+    sizes = {"chw": c * h * w, "hw": h * w, "none": 1}
+    z = sizes[choice("normalize", normalize, sizes)]
     return torch.bmm(flat, flat.transpose(1, 2)) / z
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NAMES = ("bundled", "official", "random")
-NORMALIZATIONS = ("inet", "caffe")
+NORMALIZATIONS = ("inet", "caffe", "none")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def load(
     Args:
         network: the network's name, e.g. "vgg16".
         weights: "bundled", "official", or the path of a .safetensors or .pth file.
-        normalization: "inet" (what a file of one's own is taken for by default) or "caffe".
+        normalization: "inet" (what a file of one's own is taken for by default), "caffe" or "none".
         progress: show a bar for a download, if stderr is a terminal.
 
     Raises:

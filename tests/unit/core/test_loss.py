@@ -295,6 +295,7 @@ class Hypercolumn(opsin.Distance):
     """A distance on several taps at once."""
 
     name = "hypercolumn"
+    several_taps = True
 
     def statistic(self, feature: tuple[Tensor, ...]) -> Tensor:  # type: ignore[override]
         return torch.cat([f.mean((2, 3)) for f in feature], dim=1)
@@ -397,7 +398,10 @@ def _loss(vgg: opsin.VGG) -> opsin.PerceptualLoss:
         (lambda f, x: f(x), "reference 'target' must be given for term 'l1/relu1_1', got none"),
         (lambda f, x: f(x, x), r"reference 'style' must be given.*got \['target'\]"),
         (lambda f, x: f(x, x, styl=x), "unknown reference 'styl' for this loss; did you mean 'style'"),
-        (lambda f, x: f(x, x[:, :, :16], style=x), "target must have the size of x, 32×32, got 16×32"),
+        (
+            lambda f, x: f(x, x[:, :, :16], style=x),
+            r"target must have the size of x, 32×32 \(height×width\), got 16×32",
+        ),
         (lambda f, x: f(x[:1], x, style=x), "must be a batch of 1 like x"),
         (lambda f, x: f(x, x.expand(1, 2, 3, 32, 32)[0, :1].repeat(3, 1, 1, 1), style=x), "batch of 2 like x"),
         (lambda f, x: f(x, x, target=x), "got it twice"),
@@ -408,6 +412,7 @@ def _loss(vgg: opsin.VGG) -> opsin.PerceptualLoss:
         (lambda f, x: f(x, x.double(), style=x), "dtype of the network"),
         (lambda f, x: f(x, x, style=x, mask=torch.ones(2, 1, 32, 32)), "must be for terms that have a map"),
         (lambda f, x: f.evaluate(x, target=x, style=x).map, "maps=True"),
+        (lambda f, x: f(x, x, style=x, shrink_mask=True), "must go with a mask"),
     ],
 )
 def test_bad_calls(vgg: opsin.VGG, pair: tuple[Tensor, Tensor], call: object, message: str) -> None:
@@ -452,6 +457,64 @@ def test_a_graph_captures_it_whole(vgg: opsin.VGG, pair: tuple[Tensor, Tensor]) 
     torch.testing.assert_close(compiled(x), loss(x, targets))
 
 
+class Own(opsin.Distance):
+    """A distance that says nothing of its options, as a user may write one."""
+
+    def __init__(self, power: float) -> None:
+        super().__init__()
+        self.power = power
+
+    def statistic(self, feature: Tensor) -> Tensor:
+        return feature.abs().pow(self.power).mean((2, 3))
+
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x - y).abs().mean(1)
+
+
+class Blurred(L1):
+    """A subclass of a distance that changes its statistic."""
+
+    def statistic(self, feature: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool2d(feature, 2)
+
+
+def test_distances_of_the_users_own_never_share_a_statistic(vgg: opsin.VGG, pair: tuple[Tensor, Tensor]) -> None:
+    x, y = pair
+    distances = [Own(1), Own(2), L1(), Blurred()]
+    joint = opsin.PerceptualLoss([opsin.Term(vgg, "relu1_1", d) for d in distances]).evaluate(x, target=y)
+    for value, distance in zip(joint.terms.values(), distances, strict=True):
+        alone = opsin.PerceptualLoss([opsin.Term(vgg, "relu1_1", distance)]).evaluate(x, target=y)
+        torch.testing.assert_close(value, alone.total)
+    kept = opsin.build(vgg, ["relu1_1"], Own(1)).targets(target=y)
+    with pytest.raises(opsin.InputError, match="same statistics"):
+        opsin.build(vgg, ["relu1_1"], Own(2))(x, kept)
+
+
+def test_merged_targets_never_mix_two_sets_of_images(vgg: opsin.VGG, pair: tuple[Tensor, Tensor]) -> None:
+    x, y = pair
+    shallow, deep = opsin.build(vgg, ["relu1_1"], "l1"), opsin.build(vgg, ["relu2_1"], "l1")
+    merged = shallow.targets(target=x).merged(deep.targets(target=y))
+    assert len(merged) == 1
+    with pytest.raises(opsin.InputError, match="same statistics"):
+        (shallow + deep)(x, merged)
+
+
+def test_a_callable_of_several_taps_sees_tuples(vgg: opsin.VGG, pair: tuple[Tensor, Tensor]) -> None:
+    x, y = pair
+    taps = ("relu1_1", "relu2_1")
+    loss = opsin.PerceptualLoss(
+        [opsin.Term(vgg, taps, lambda a, b: sum((p - q).abs().mean() for p, q in zip(a, b, strict=True)))]
+    )
+    torch.testing.assert_close(loss(x, y), opsin.build(vgg, list(taps), "l1")(x, y))
+    torch.testing.assert_close(loss(x, y[:1]), opsin.build(vgg, list(taps), "l1")(x, y[:1]))
+
+
+def test_a_networks_first_output_is_told_how_to_pass(vgg: opsin.VGG, pair: tuple[Tensor, Tensor]) -> None:
+    x, y = pair
+    with pytest.raises(opsin.InputError, match=r"got values from .*\. If a network that is not yet trained"):
+        opsin.build(vgg, ["relu1_1"])(x.requires_grad_(True) * 3 - 1, y)
+
+
 def test_targets_of_another_loss(vgg: opsin.VGG, pair: tuple[Tensor, Tensor]) -> None:
     x, y = pair
     targets = opsin.build(vgg, ["relu1_1"], "gram").targets(target=y)
@@ -464,6 +527,11 @@ def test_targets_of_another_loss(vgg: opsin.VGG, pair: tuple[Tensor, Tensor]) ->
     ("make", "message"),
     [
         (lambda v: opsin.PerceptualLoss([]), "one opsin.Term or more"),
+        (lambda v: opsin.Term(v, 3), "a name or a tuple of names, got 3"),
+        (lambda v: opsin.Term(v, ()), "a name or a tuple of names"),
+        (lambda v: opsin.Term(v, ("relu1_1", "relu2_1"), "l1"), "takes a tuple of them, got 'l1'"),
+        (lambda v: opsin.Term(v, "relu1_1", "l1", reference="mask"), "other than maps, mask"),
+        (lambda v: opsin.Term(v, "relu1_1", "l1", reference=""), "can be a keyword"),
         (lambda v: opsin.PerceptualLoss([v]), "one opsin.Term or more"),
         (lambda v: opsin.Term(v, "relu9_1"), "unknown tap"),
         (lambda v: opsin.Term("vgg11", "relu1_1"), "must be an opsin.Extractor, got str"),

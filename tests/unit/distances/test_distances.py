@@ -200,11 +200,18 @@ class TestCallable:
             torch.testing.assert_close(distance(x, y[:1]), (x - y[:1]).square().mean((1, 2, 3)))
 
     def test_a_module_with_a_state_leaks_nothing(self) -> None:
-        inner = torch.nn.BatchNorm2d(4)
-        host = torch.nn.Sequential(CallableDistance(inner))
+        inner = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.BatchNorm2d(4))
+        distance = CallableDistance(inner)
+        host = torch.nn.Sequential(distance)
         assert host.state_dict() == {}
         host.to(torch.float64)
-        assert inner.running_mean.dtype == torch.float64
+        host.train()
+        copied = distance.function
+        assert copied[1].running_mean.dtype == torch.float64
+        assert not any(m.training for m in copied.modules())
+        assert not any(p.requires_grad for p in copied.parameters())
+        assert inner.training  # the caller's module stays as it was
+        assert inner[1].weight.requires_grad
 
     @pytest.mark.parametrize(
         ("function", "message"),
@@ -227,6 +234,7 @@ class TestCallable:
         ("charbonnier", {"eps": -1.0}, "eps must be"),
         ("gram", {"normalize": "cwh"}, "did you mean 'chw'"),
         ("gram", {"reduction": "max"}, "unknown reduction"),
+        ("mean_std", {"eps": -1.0}, "eps must be a positive number"),
     ],
 )
 def test_bad_options(name: str, options: dict[str, object], message: str) -> None:

@@ -171,11 +171,13 @@ def test_timm_resnet(resnet: opsin.TimmExtractor) -> None:
     assert f["layer3"].shape == (2, 256, 4, 4)
     assert opsin.TimmExtractor("resnet10t", weights="random").spec == resnet.spec
     assert opsin.TimmExtractor("resnet10t", weights="random", seed=1).spec != resnet.spec
-    assert resnet.spec.normalization.startswith("((0.485")
+    assert resnet.spec.normalization == "mean 0.485,0.456,0.406 std 0.229,0.224,0.225"
 
 
 def test_timm_vision_transformer_gives_maps() -> None:
     vit = opsin.TimmExtractor("vit_tiny_patch16_224", weights="random", img_size=64)
+    with pytest.raises(opsin.InputError, match="img_size="):
+        vit(torch.rand(2, 3, 48, 48), ["blocks.1"])
     f = vit(torch.rand(2, 3, 64, 64), ["blocks.1"])["blocks.1"]
     assert f.shape == (2, 192, 4, 4)
     tokens = {}
