@@ -14,7 +14,7 @@ from opsin import recipe
 from opsin.checks import choice
 from opsin.distances import Distance, make_distance
 from opsin.errors import InputError, OpsinError, WeightsError
-from opsin.extractors import Extractor, default_layers, make_extractor
+from opsin.extractors import Extractor, as_extractor, default_layers, make_extractor
 from opsin.loss import PerceptualLoss
 from opsin.terms import Term
 
@@ -55,14 +55,7 @@ def build(
         >>> import opsin
         >>> loss = opsin.build("vgg19", {"relu2_2": 1.0, "relu3_4": 0.5}, "l2", weights="bundled", pooling="avg")
     """
-    if isinstance(net, Extractor):
-        if options:
-            raise InputError(
-                f"options must go to the extractor when it is made, got {sorted(options)}. Leave them out here."
-            )
-        extractor = net
-    else:
-        extractor = make_extractor(net, weights, **options)
+    extractor = as_extractor(net, weights, **options)
     chosen = make_distance(distance)
     if layers is None:
         layers = default_layers(extractor.spec.network)

@@ -2,7 +2,7 @@
 
 from opsin.extractors.alexnet import AlexNet
 from opsin.extractors.base import Extractor, ExtractorSpec, ImageExtractor, ReceptiveField
-from opsin.extractors.factory import NETWORKS, default_layers, make_extractor
+from opsin.extractors.factory import NETWORKS, as_extractor, default_layers, make_extractor
 from opsin.extractors.module import ModuleExtractor
 from opsin.extractors.squeezenet import SqueezeNet
 from opsin.extractors.timm import TimmExtractor
@@ -19,6 +19,7 @@ __all__ = [
     "ReceptiveField",
     "SqueezeNet",
     "TimmExtractor",
+    "as_extractor",
     "default_layers",
     "make_extractor",
 ]

@@ -48,6 +48,22 @@ def make_extractor(network: str, weights: str | os.PathLike[str] | None = None, 
     return vgg.VGG(network, **options)
 
 
+def as_extractor(network: str | Extractor, weights: str | os.PathLike[str] | None = None, **options: Any) -> Extractor:
+    """Return `network` if it is an extractor, else make the one of that name.
+
+    Raises:
+        ChoiceError: a network that does not exist.
+        InputError: options beside an extractor, which has its own already.
+    """
+    if not isinstance(network, Extractor):
+        return make_extractor(network, weights, **options)
+    if options:
+        raise InputError(
+            f"options must go to the extractor when it is made, got {sorted(options)}. Leave them out here."
+        )
+    return network
+
+
 def default_layers(network: str) -> tuple[str, ...]:
     """The layers a loss on a network compares unless told otherwise: the last ReLU in front of each pooling.
 
