@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import io
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -247,6 +246,15 @@ def test_layers_and_weights(call, pair):
     assert [(row[0], float(row[2])) for row in ROW.findall(text)[:2]] == [("relu2_2", 2), ("relu3_3", 0.5)]
 
 
+def test_a_weight_beyond_reason_makes_no_broken_json(call, pair):
+    """`Infinity`, which Python would print, is not JSON: other languages' readers stop there."""
+    outcome = call("compare", *pair, *PIXELS, "--layers", "image=1e300")
+    if outcome.code:
+        outcome.refuses("weight")
+    else:
+        json.loads(outcome.succeeds(), parse_constant=pytest.fail)
+
+
 @pytest.mark.parametrize(
     "name", ["cosine", "l1", "l2", "euclidean", "charbonnier", "huber", "unit_l2", "gram", "mean_std"]
 )
@@ -397,7 +405,7 @@ def test_any_file_name_can_be_shown(photo, tmp_path, monkeypatch, name):
     photo.save(tmp_path / "a.png")
     try:
         photo.filter(ImageFilter.GaussianBlur(1)).save(tmp_path / "plain.png")
-        os.replace(tmp_path / "plain.png", os.fsencode(tmp_path / name))
+        (tmp_path / "plain.png").rename(tmp_path / name)
     except (OSError, UnicodeError):
         pytest.skip("this file system has no such names")
     stream = terminal("utf-8")

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -144,6 +145,7 @@ COMPARE = {
     "device number": ([*AB, *IMAGE, "--device", "cuda:99"], ["device", "'cuda:99'", "--device cpu"]),
     "device of none": ([*AB, *IMAGE, "--device", ""], ["device", "--device cpu"]),
     "device without values": ([*AB, *IMAGE, "--device", "meta"], ["device", "'meta'", "--device cpu"]),
+    "device without a module": ([*AB, *IMAGE, "--device", "hpu"], ["device", "'hpu'", "--device cpu"]),
     "device of other sort": ([*AB, *IMAGE, "--device", "xla"], ["device", "'xla'", "--device cpu"]),
     # --heatmap
     "per layer of nothing": ([*AB, "--per-layer"], ["--per-layer", "--heatmap"]),
@@ -155,8 +157,8 @@ COMPARE = {
     "heat map below a file": ([*AB, "--heatmap", "there.png/heat.png"], ["there.png"]),
     "heat map gif": ([*AB, "--heatmap", "heat.gif"], ["heat.gif", ".png"]),
     "heat map without suffix": ([*AB, "--heatmap", "heat"], ["heat", ".png"]),
-    "heat map of gram": ([*AB, "--distance", "gram", "--heatmap", "heat.png"], ["map", "spatial"]),
-    "heat map of mean_std": ([*AB, "--distance", "mean_std", "--heatmap", "heat.png"], ["map", "spatial"]),
+    "heat map of gram": ([*AB, "--distance", "gram", "--heatmap", "heat.png"], ["map", "gram"]),
+    "heat map of mean_std": ([*AB, "--distance", "mean_std", "--heatmap", "heat.png"], ["map", "mean_std"]),
     "json error": (["a.png", "none.png", *IMAGE, "--json"], ["none.png"]),
     # usage
     "no images": ([], ["A", "opsin compare --help"]),
@@ -190,7 +192,7 @@ COMMANDS = {
     "weights alone": (["weights"], ["opsin weights --help"]),
     "weights command": (["weights", "lst"], ["lst"]),
     "list of something": (["weights", "list", "vgg16"], ["vgg16"]),
-    "fetch nothing": (["weights", "fetch"], ["NETWORK", "opsin weights fetch --help"]),
+    "fetch nothing": (["weights", "fetch"], ["network", "opsin weights fetch --help"]),
     "fetch unknown": (["weights", "fetch", "vgg99"], ["unknown network 'vgg99'", "did you mean 'vgg"]),
     "fetch the image": (["weights", "fetch", "image"], ["image"]),
     "verify unknown": (["weights", "verify", "alexnte"], ["did you mean 'alexnet'"]),
@@ -215,7 +217,7 @@ def test_commands_refuse(call, snapshot, case):
         ["compare", "a.png", "b.png", "--netz", "vgg19"],
         ["comapre", "a.png", "b.png"],
     ],
-    ids=lambda arguments: " ".join(arguments),
+    ids=" ".join,
 )
 def test_as_a_process(opsin, files, snapshot, arguments):
     before = snapshot()
@@ -248,8 +250,7 @@ def test_what_is_wrong_is_said_before_anything_is_fetched(call, files, monkeypat
 @pytest.mark.parametrize("old", [False, True])
 def test_a_full_disk(call, files, snapshot, monkeypatch, output, old):
     def full(self, path, *args, **kwargs):
-        with open(path, "wb") as file:
-            file.write(b"half a picture")
+        Path(path).write_bytes(b"half a picture")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     if old:
@@ -281,8 +282,7 @@ def test_a_disk_that_is_full(call, files):
 
 def test_ctrl_c_while_writing(call, files, snapshot, monkeypatch):
     def interrupted(self, path, *args, **kwargs):
-        with open(path, "wb") as file:
-            file.write(b"half a picture")
+        Path(path).write_bytes(b"half a picture")
         raise KeyboardInterrupt
 
     before = snapshot()
@@ -336,9 +336,10 @@ def test_permissions(call, files):
 def test_stderr_of_this_process_is_whole_again(call, files):
     """The codecs' silence ends with the reading."""
     call("compare", "a.png", "cut.tiff", *IMAGE).refuses()
-    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    listing = Path("/proc/self/fd")
+    before = len(list(listing.iterdir())) if listing.is_dir() else 0
     for _ in range(3):
         call("compare", "a.png", "cut.tiff", *IMAGE).refuses()
-    if descriptors:
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+    if before:
+        assert len(list(listing.iterdir())) == before
     assert sys.stderr.writable()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -82,18 +83,19 @@ def official(server, own, monkeypatch):
 # --- list
 
 
-@pytest.mark.parametrize("columns", ["60", "100", "200"])
+@pytest.mark.parametrize("columns", ["70", "80", "200"])
 def test_list(call, monkeypatch, columns):
-    """Each network on a line of its own, whatever the width."""
+    """Each network on a line of its own, whatever the width, with the number of its licence below."""
     monkeypatch.setenv("COLUMNS", columns)
-    lines = call("weights", "list").succeeds().splitlines()
-    first = [line.split()[0] for line in lines if line[:1].strip()]
-    assert [name for name in first if name in NETWORKS] == ["vgg19", *NETWORKS]
-    text = " ".join(lines)
-    assert "bundled" in text
-    assert "official" in text
-    assert text.count("BSD-3-") == len(NETWORKS)
-    assert "MIT" in text
+    text = call("weights", "list").succeeds()
+    rows = re.findall(r"^(\w+) +(bundled|official) +(yes|no) +(\w{8}) +(caffe|inet) +\((\d)\) *$", text, re.MULTILINE)
+    assert [row[:2] for row in rows] == [("vgg19", "bundled"), *((name, "official") for name in NETWORKS)]
+    assert [row[2] for row in rows] == ["yes", *["no"] * len(NETWORKS)]
+    licences = dict(re.findall(r"^\((\d)\) (.+)$", text, re.MULTILINE))
+    bundled, *official = (licences[row[5]] for row in rows)
+    assert "MIT" in bundled
+    assert "CC BY 4.0" in bundled
+    assert all("BSD-3-Clause" in licence for licence in official)
     assert "\x1b" not in text
 
 

@@ -72,10 +72,13 @@ def compare(
     if heatmap is not None and not issubclass(DISTANCES.get(distance, SpatialDistance), SpatialDistance):
         raise InputError(f"--heatmap must go with a distance that has a map, got {distance}. Try --distance cosine.")
     chosen_device = _device(device)
+    # First what is quick to be wrong: weights may have to be downloaded.
+    a, b = _read_pair(reference, image, background, resize)
     with torch.inference_mode():
         loss = build(net, parse_layers(layers) if layers else None, distance, weights).to(chosen_device)
-        a, b = _read_pair(reference, image, background, resize)
         result = loss.evaluate(b.to(chosen_device), target=a.to(chosen_device), maps=heatmap is not None)
+    if not bool(result.total.isfinite().all()):
+        raise InputError(f"the total must be finite, got {float(result.total)}. Choose smaller weights of layers.")
     signature = result.signature
     if resize:
         signature["resize"] = resize
@@ -116,8 +119,8 @@ def _device(name: str) -> torch.device:
 
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()  # whether there is such a device, and it computes
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(f"device must be one of this machine, got {name!r}: {reason}. Use --device cpu.") from error
     return device
@@ -150,7 +153,12 @@ def _read_pair(reference: Path, image: Path, background: str, resize: str) -> tu
 def _quiet_codecs() -> Iterator[None]:
     """Keep stderr for our one line: libtiff writes there past Python, whatever the error is turned into."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        kept = os.dup(2)
+    except OSError:  # the caller closed it
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
@@ -166,6 +174,8 @@ def _print_table(reference: Path, image: Path, result: Evaluation, signature: Si
     from rich.text import Text
 
     console = Console(highlight=False)
+    # On a narrower terminal lines break, which is better than numbers that are cut.
+    console.width = max(console.width, 64)
     block = "█" if (console.encoding or "").lower().startswith("utf") else "#"
     values = {name: float(value) for name, value in result.terms.items()}
     shares = {name: result.weights[name] * value for name, value in values.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -35,10 +36,11 @@ def demo(
 
     names = ["ranking", "photo", *demonstration.DISTORTIONS]
     paths = {name: output / f"{name}.png" for name in names}
-    output.mkdir(parents=True, exist_ok=True)
-    for path in paths.values():
-        check_writable(path, overwrite=overwrite)
+    if output.is_dir():
+        for path in paths.values():
+            check_writable(path, overwrite=overwrite)
     photo, items, figure = demonstration.run(photo_path)
+    output.mkdir(parents=True, exist_ok=True)
     from opsin.images import save_pil, write_image
 
     write_image(paths["photo"], photo, overwrite=overwrite)
@@ -46,7 +48,8 @@ def demo(
         write_image(paths[item.name], item.image, overwrite=overwrite)
     save_pil(paths["ranking"], figure, overwrite=overwrite)
     _print_ranking(items)
-    print(f"wrote {paths['ranking']}: look at it. Then try: {_command()} compare {paths['photo']} {paths['blur']}")
+    again = shlex.join([_command(), "compare", str(paths["photo"]), str(paths["blur"])])
+    print(f"wrote {paths['ranking']}: look at it. Then try: {again}")
 
 
 def _command() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,6 +16,8 @@ from opsin.errors import OpsinError
 
 # typer carries its own copy of click from 0.20 on, so that the class is reached through typer.
 _ClickError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="opsin",
@@ -52,15 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit status."""
+    _mend_streams()
     try:
         status = app(arguments or ["--help"], prog_name="opsin", standalone_mode=False)
         sys.stdout.flush()
+    except typer.Abort:  # older typer's word for Ctrl-C
+        status = _INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough. Python would complain at exit about the pipe it cannot flush.
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123 (open until the process ends)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 (until the end)
         return 1
     except KeyboardInterrupt:
-        return _complain("interrupted", status=130)
+        status = _INTERRUPTED
     except OpsinError as error:
         return _complain(str(error))
     except _ClickError as error:
@@ -75,7 +82,19 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
             raise
         return _complain("not enough memory for images of this size. Make them smaller with --resize.")
+    if status == _INTERRUPTED:
+        return _complain("interrupted", status)
     return status if isinstance(status, int) else 0
+
+
+def _mend_streams() -> None:
+    """Make output that the terminal cannot show readable instead of fatal, and closed streams silent."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the caller closed it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 (until the end)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(message: str, status: int = 2) -> int:

@@ -25,7 +25,9 @@ def colour_table() -> np.ndarray:
     """The colour map as 256 RGB rows, uint8."""
     stops = np.linspace(0, 255, len(_INFERNO))
     channels = [np.interp(np.arange(256), stops, [c[i] for c in _INFERNO]) for i in range(3)]
-    return np.stack(channels, axis=1).round().astype(np.uint8)
+    table = np.stack(channels, axis=1).round().astype(np.uint8)
+    table.setflags(write=False)  # it is one for all
+    return table
 
 
 @cache
@@ -87,8 +89,9 @@ def colourize(heat: torch.Tensor, image: torch.Tensor, top: float) -> Image.Imag
 
 
 def colour_bar(height: int, top: float, size: int = 18) -> Image.Image:
-    """A vertical colour bar from 0 to `top` with its numbers."""
+    """A vertical colour bar from 0 to `top` with its numbers; taller than `height` if they need it."""
     width = 20
+    height = max(height, 5 * (size + 4))
     bar = Image.new("RGB", (width + 8 + 5 * size, height), PAPER)
     column = colour_table()[np.linspace(255, 0, height).round().astype(int)]
     bar.paste(Image.fromarray(np.repeat(column[:, None], width, axis=1)), (0, 0))
