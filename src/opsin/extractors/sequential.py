@@ -143,7 +143,7 @@ class SequentialExtractor(Extractor):
             state, kind, source, path = random_state(network, seed), normalization or "inet", "random", None
             sha256 = f"seed:{seed}"
         else:
-            loaded = sources.load(name, weights, normalization=normalization)
+            loaded = sources.load(name, weights, normalization=normalization, progress=True)
             state, kind, source, path = loaded.state, loaded.normalization, loaded.source, loaded.path
             sha256 = loaded.sha256
             _check_state(name, state, _expected(network), str(path or source))
