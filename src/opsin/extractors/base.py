@@ -100,8 +100,9 @@ class Normalize(nn.Module):
         self.scale = 255.0 if kind == "caffe" else 1.0
         self._values = {"mean": mean, "std": std}
         for name, values in self._values.items():
-            tensor = None if values is None else torch.tensor(values, dtype=torch.float32).reshape(1, 3, 1, 1)
-            self.register_buffer(name, tensor, persistent=False)
+            # On the CPU in float32 like the weights, whatever default device or dtype is set.
+            tensor = None if values is None else torch.tensor(values, dtype=torch.float32, device="cpu")
+            self.register_buffer(name, None if tensor is None else tensor.reshape(1, 3, 1, 1), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Normalize:
         super()._apply(fn, recurse)

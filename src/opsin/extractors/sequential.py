@@ -56,7 +56,7 @@ class L2Pool2d(nn.Module):
     def __init__(self, padding: str) -> None:
         super().__init__()
         self.padding = padding
-        hann = torch.tensor([0.25, 0.5, 0.25])
+        hann = torch.tensor([0.25, 0.5, 0.25], dtype=torch.float32, device="cpu")
         self.kernel: Tensor
         self.register_buffer("kernel", torch.outer(hann, hann).reshape(1, 1, 3, 3), persistent=False)
 
@@ -110,16 +110,17 @@ def _expected(network: Network) -> dict[str, tuple[int, ...]]:
 
 def random_state(network: Network, seed: int) -> dict[str, Tensor]:
     """He-normal weights from a seed: the same on every machine, and features of the size of the input at any depth."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    options: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # whatever defaults are set
     state = {}
     for name, shape in _expected(network).items():
         if len(shape) == 4:
             fan_in = shape[1] * shape[2] * shape[3]
-            state[name] = torch.empty(shape).normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
+            state[name] = torch.empty(shape, **options).normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
         elif name.endswith(("running_var", "weight")):
-            state[name] = torch.ones(shape)
+            state[name] = torch.ones(shape, **options)
         else:
-            state[name] = torch.zeros(shape)
+            state[name] = torch.zeros(shape, **options)
     return state
 
 

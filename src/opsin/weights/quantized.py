@@ -70,7 +70,7 @@ def decode_vgg19(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     stored: dict[str, Tensor] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     state: dict[str, Tensor] = {}
     # One buffer for all: fresh memory for each convolution's indices costs as much as decoding it.
-    scratch = torch.empty(512 * 512 * 3 * 3, dtype=torch.int32)
+    scratch = torch.empty(512 * 512 * 3 * 3, dtype=torch.int32, device="cpu")
     n = 0
     for block, convolutions in _BLOCKS:
         for convolution in range(1, convolutions + 1):

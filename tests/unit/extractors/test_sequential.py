@@ -181,6 +181,19 @@ def test_pooling_and_padding(network: str, pooling: str, padding: str) -> None:
     assert (spread < 1e-5) == (padding != "zeros")
 
 
+@pytest.mark.parametrize("weights", ["random", "bundled"])
+def test_default_device_and_dtype_play_no_part(weights: str) -> None:
+    expected = opsin.VGG("vgg19", weights, pooling="l2")
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            net = opsin.VGG("vgg19", weights, pooling="l2")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    x = torch.rand(1, 3, 16, 16)
+    assert torch.equal(net(x, ["conv2_1"])["conv2_1"], expected(x, ["conv2_1"])["conv2_1"])
+
+
 def test_l2_pooling_is_the_formula() -> None:
     net = opsin.VGG("vgg11", "random", pooling="l2")
     x = torch.rand(1, 3, 13, 12)
