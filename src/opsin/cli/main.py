@@ -14,7 +14,7 @@ from opsin._version import __version__
 from opsin.cli import compare, demo, weights
 from opsin.errors import OpsinError
 
-# typer carries its own copy of click from 0.20 on, so that the class is reached through typer.
+# typer carries its own copy of click from 0.26 on, so that the class is reached through typer.
 _ClickError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 _INTERRUPTED = 130
