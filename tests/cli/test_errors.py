@@ -192,7 +192,7 @@ COMMANDS = {
     "weights alone": (["weights"], ["opsin weights --help"]),
     "weights command": (["weights", "lst"], ["lst"]),
     "list of something": (["weights", "list", "vgg16"], ["vgg16"]),
-    "fetch nothing": (["weights", "fetch"], ["network", "opsin weights fetch --help"]),
+    "fetch nothing": (["weights", "fetch"], ["Missing argument", "opsin weights fetch --help"]),
     "fetch unknown": (["weights", "fetch", "vgg99"], ["unknown network 'vgg99'", "did you mean 'vgg"]),
     "fetch the image": (["weights", "fetch", "image"], ["image"]),
     "verify unknown": (["weights", "verify", "alexnte"], ["did you mean 'alexnet'"]),
