@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from opsin.masks import masked_mean, resize_mask
 _RESERVED = frozenset({"self", "x", "targets", "mask", "shrink_mask", "maps"})
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Term:
     """One summand of a perceptual loss: weight · d(F(x), F(reference)).
 
@@ -38,51 +38,61 @@ class Term:
         reference: the name under which the images to compare with are handed in. None for a `Regularizer`.
         label: what the term is called; the tap if empty.
         group: the name of the loss it came from; set when losses are added.
+
+    Raises:
+        ChoiceError: an unknown tap or distance.
+        InputError: parts that do not fit together.
     """
 
     extractor: Extractor
     tap: str | tuple[str, ...]
-    distance: Distance | Regularizer = "l2"  # type: ignore[assignment] (turned into one in __post_init__)
-    weight: float = 1.0
-    reference: str | None = "target"
-    label: str = ""
-    group: str = ""
+    distance: Distance | Regularizer
+    weight: float
+    reference: str | None
+    label: str
+    group: str
 
-    def __post_init__(self) -> None:
-        """Check the parts and turn names into what they name."""
-        if not isinstance(self.extractor, Extractor):
+    def __init__(
+        self,
+        extractor: Extractor,
+        tap: str | Sequence[str],
+        distance: str | Distance | Regularizer | Callable[[Any, Any], Tensor] = "l2",
+        weight: float = 1.0,
+        reference: str | None = "target",
+        label: str = "",
+        group: str = "",
+    ) -> None:
+        if not isinstance(extractor, Extractor):
             raise InputError(
-                f"extractor must be an opsin.Extractor, got {type(self.extractor).__name__}. "
+                f"extractor must be an opsin.Extractor, got {type(extractor).__name__}. "
                 "opsin.ModuleExtractor(net) makes one of any network."
             )
-        if not isinstance(self.tap, (str, tuple, list)) or not self.tap:
-            raise InputError(f"tap must be a name or a tuple of names, got {self.tap!r}. See the extractor's taps.")
-        taps = (self.tap,) if isinstance(self.tap, str) else tuple(self.tap)
-        self.extractor.check_taps(taps)
-        distance = self.distance
+        if not isinstance(tap, (str, tuple, list)) or not tap:
+            raise InputError(f"tap must be a name or a tuple of names, got {tap!r}. See the extractor's taps.")
+        taps = (tap,) if isinstance(tap, str) else tuple(tap)
+        extractor.check_taps(taps)
         if isinstance(distance, Regularizer):
-            object.__setattr__(self, "reference", None)
-        elif self.reference is None:
-            raise InputError("a term without a reference must have a Regularizer, got a distance. Name its reference.")
+            made, reference = distance, None
         else:
-            distance = make_distance(distance)
-            if not self.reference.isidentifier() or self.reference in _RESERVED:
-                raise InputError(
-                    f"reference must be a name that can be a keyword, other than {', '.join(sorted(_RESERVED))}, "
-                    f"got {self.reference!r}. E.g. 'style'."
-                )
-        if len(taps) > 1 and not getattr(distance, "several_taps", False):
+            made, reference = make_distance(distance), _check_reference(reference)
+        if len(taps) > 1 and not made.several_taps:
             raise InputError(
-                f"a term of several taps must have a distance that takes a tuple of them, got {distance.name!r}. "
+                f"a term of several taps must have a distance that takes a tuple of them, got {made.name!r}. "
                 "Make a term for each tap, or a Distance with several_taps = True."
             )
-        weight = float(self.weight)
         if not math.isfinite(weight):
             raise InputError(f"weight must be a finite number, got {weight}. Check where it comes from.")
-        object.__setattr__(self, "tap", taps[0] if len(taps) == 1 else taps)
-        object.__setattr__(self, "distance", distance)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "label", self.label or "+".join(taps))
+        values = {
+            "extractor": extractor,
+            "tap": taps[0] if len(taps) == 1 else taps,
+            "distance": made,
+            "weight": float(weight),
+            "reference": reference,
+            "label": label or "+".join(taps),
+            "group": group,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -99,6 +109,17 @@ class Term:
     def target_key(self) -> str:
         """Where `Targets` keep the statistic of this term's reference."""
         return f"{self.reference}: {self.statistic_key}"
+
+
+def _check_reference(reference: str | None) -> str:
+    if reference is None:
+        raise InputError("a term without a reference must have a Regularizer, got a distance. Name its reference.")
+    if not isinstance(reference, str) or not reference.isidentifier() or reference in _RESERVED:
+        raise InputError(
+            f"reference must be a name that can be a keyword, other than {', '.join(sorted(_RESERVED))}, "
+            f"got {reference!r}. E.g. 'style'."
+        )
+    return reference
 
 
 def term_statistic(term: Term, features: Mapping[str, Mapping[str, Tensor]]) -> Any:
