@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opsin._version import __version__
 
 if TYPE_CHECKING:
-    from opsin import distances, extractors, functional, images, weights
+    from opsin import distances, extractors, functional, images, published, weights
     from opsin.assembly import build, load, perceptual_loss
     from opsin.balancing import balance
     from opsin.distances import Distance, Regularizer, SpatialDistance
@@ -68,7 +68,7 @@ _HOMES = {
     "Targets": "opsin.results",
     "Term": "opsin.terms",
 }
-_MODULES = ("distances", "extractors", "functional", "images", "weights")
+_MODULES = ("distances", "extractors", "functional", "images", "published", "weights")
 
 __all__ = [
     "VGG",
@@ -102,6 +102,7 @@ __all__ = [
     "load",
     "make_extractor",
     "perceptual_loss",
+    "published",
     "read_image",
     "weights",
     "write_image",

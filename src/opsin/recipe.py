@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from opsin.distances import DISTANCES
+from opsin.distances import ALL_DISTANCES
 from opsin.errors import InputError
 from opsin.terms import Term, free_name
 
@@ -29,7 +29,12 @@ def dump(terms: Iterable[Term], **options: Any) -> str:
             labels[spec.key] = free_name(spec.network, networks)
             networks[labels[spec.key]] = {**term.extractor.config(), "sha256": spec.sha256}
         distance = term.distance
-        if DISTANCES.get(distance.name) is not type(distance):
+        if getattr(distance, "generator", None) is not None:
+            raise InputError(
+                f"a loss that is written to a file must have no random generator, got one in term {term.label!r}. "
+                "Hand it over in code."
+            )
+        if ALL_DISTANCES.get(distance.name) is not type(distance):
             raise InputError(
                 f"a loss that is written to a file must have distances that opsin has by name, got {distance!r} "
                 f"in term {term.label!r}. Make the loss in code."

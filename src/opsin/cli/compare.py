@@ -17,6 +17,7 @@ from opsin.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from opsin.loss import PerceptualLoss
     from opsin.results import Evaluation, Signature
 
 # A pass holds some hundreds of numbers per pixel: more than 16 megapixels do not fit into a good laptop.
@@ -26,17 +27,29 @@ _MAX_PIXELS = 16_000_000
 def compare(
     reference: Annotated[Path, typer.Argument(metavar="A", help="The reference image.", show_default=False)],
     image: Annotated[Path, typer.Argument(metavar="B", help="The image to judge.", show_default=False)],
+    loss_name: Annotated[
+        str,
+        typer.Option(
+            "--loss", help="A published loss, e.g. lpips-alex; 'opsin losses' lists them.", show_default="none"
+        ),
+    ] = "",
     net: Annotated[
-        str, typer.Option(help="vgg11 … vgg19 (also _bn), alexnet, squeezenet1_1, image, timm:NAME.")
-    ] = "vgg19",
+        str,
+        typer.Option(help="vgg11 … vgg19 (also _bn), alexnet, squeezenet1_1, image, timm:NAME.", show_default="vgg19"),
+    ] = "",
     layers: Annotated[
         str, typer.Option(help="Layers with weights, e.g. relu2_2=1,relu3_3=0.5.", show_default="five of the network")
     ] = "",
     distance: Annotated[
         str,
-        typer.Option(help="cosine, l1, l2, euclidean, charbonnier, huber, unit_l2, gram, mean_std."),
-    ] = "cosine",
-    weights: Annotated[str, typer.Option(help="bundled (vgg19 only), official, random, or a file.")] = "bundled",
+        typer.Option(
+            help="cosine, l1, l2, euclidean, charbonnier, huber, unit_l2, gram, mean_std.", show_default="cosine"
+        ),
+    ] = "",
+    weights: Annotated[
+        str,
+        typer.Option(help="bundled (vgg19 only), official, random, or a file.", show_default="bundled, or the loss's"),
+    ] = "",
     resize: Annotated[
         str,
         typer.Option(help="Resize both: 256 (shorter side), 640x480, or 'match' (B to A's size).", show_default="no"),
@@ -64,9 +77,11 @@ def compare(
         check_suffix(heatmap)
         check_writable(heatmap, overwrite=overwrite)
 
+    if loss_name and (net or layers or distance):
+        raise InputError("--loss must stand without --net, --layers and --distance, got both. Leave one out.")
+
     import torch
 
-    from opsin.assembly import build
     from opsin.distances import DISTANCES, SpatialDistance
 
     if heatmap is not None and not issubclass(DISTANCES.get(distance, SpatialDistance), SpatialDistance):
@@ -75,8 +90,12 @@ def compare(
     # First what is quick to be wrong: weights may have to be downloaded.
     a, b = _read_pair(reference, image, background, resize)
     with torch.inference_mode():
-        loss = build(net, parse_layers(layers) if layers else None, distance, weights).to(chosen_device)
-        result = loss.evaluate(b.to(chosen_device), target=a.to(chosen_device), maps=heatmap is not None)
+        loss = _make_loss(loss_name, net, layers, distance, weights).to(chosen_device)
+        a_there = a.to(chosen_device)
+        references: dict[str, Any] = dict.fromkeys(loss.references, a_there)
+        result = loss.evaluate(b.to(chosen_device), **references, maps=heatmap is not None)
+    if heatmap is not None and not result.maps:
+        raise InputError(f"--heatmap must go with a loss that has a map, got {loss_name}. Try --loss lpips-vgg.")
     if not bool(result.total.isfinite().all()):
         raise InputError(f"the total must be finite, got {float(result.total)}. Choose smaller weights of layers.")
     signature = result.signature
@@ -91,6 +110,17 @@ def compare(
     _print_table(reference, image, result, signature)
     if heatmap is not None:
         print(f"wrote {heatmap}")
+
+
+def _make_loss(loss_name: str, net: str, layers: str, distance: str, weights: str) -> PerceptualLoss:
+    if loss_name:
+        from opsin.published.listing import make_loss
+
+        return make_loss(loss_name, weights or None)
+    from opsin.assembly import build
+
+    chosen = parse_layers(layers) if layers else None
+    return build(net or "vgg19", chosen, distance or "cosine", weights or "bundled")
 
 
 def parse_layers(text: str) -> dict[str, float]:

@@ -17,26 +17,90 @@ from opsin.distances.base import (
     full_precision,
 )
 from opsin.distances.elementwise import L1, L2, Charbonnier, Cosine, Euclidean, Huber, UnitL2
+from opsin.distances.frequency import FocalFrequency, FrequencyDistribution, PatchGram
+from opsin.distances.learned import StructureTexture
+from opsin.distances.matching import (
+    Contextual,
+    ContextualBilateral,
+    Moments,
+    NearestFeature,
+    Palette,
+    PatchMatch,
+    RelaxedEMD,
+    SelfSimilarity,
+)
 from opsin.distances.statistical import Gram, MeanStd
+from opsin.distances.style import (
+    MMD,
+    Coral,
+    GaussianWasserstein,
+    HalfSquaredError,
+    Histogram,
+    SlicedWasserstein,
+)
 
+# Those that serve at any tap of any network.
 DISTANCES: dict[str, type[Distance]] = {
     kind.name: kind for kind in (L1, L2, Euclidean, Charbonnier, Huber, Cosine, UnitL2, Gram, MeanStd)
 }
+# And those that belong to one paper's loss; see `opsin.published`.
+ALL_DISTANCES: dict[str, type[Distance]] = DISTANCES | {
+    kind.name: kind
+    for kind in (
+        HalfSquaredError,
+        GaussianWasserstein,
+        Coral,
+        MMD,
+        SlicedWasserstein,
+        Histogram,
+        Contextual,
+        ContextualBilateral,
+        NearestFeature,
+        PatchMatch,
+        RelaxedEMD,
+        Palette,
+        Moments,
+        SelfSimilarity,
+        StructureTexture,
+        FocalFrequency,
+        PatchGram,
+        FrequencyDistribution,
+    )
+}
 
 __all__ = [
+    "ALL_DISTANCES",
     "DISTANCES",
     "L1",
     "L2",
+    "MMD",
     "CallableDistance",
     "Charbonnier",
+    "Contextual",
+    "ContextualBilateral",
+    "Coral",
     "Cosine",
     "Distance",
     "Euclidean",
+    "FocalFrequency",
+    "FrequencyDistribution",
+    "GaussianWasserstein",
     "Gram",
+    "HalfSquaredError",
+    "Histogram",
     "Huber",
     "MeanStd",
+    "Moments",
+    "NearestFeature",
+    "Palette",
+    "PatchGram",
+    "PatchMatch",
     "Regularizer",
+    "RelaxedEMD",
+    "SelfSimilarity",
+    "SlicedWasserstein",
     "SpatialDistance",
+    "StructureTexture",
     "UnitL2",
     "at_least_float32",
     "full_precision",
@@ -48,7 +112,7 @@ def make_distance(distance: str | Distance | Callable[[Tensor, Tensor], Tensor],
     """Make a distance of its name, or of a function `(x, y) -> tensor`.
 
     Args:
-        distance: one of `DISTANCES`, a `Distance` (returned as it is), or a callable.
+        distance: one of `ALL_DISTANCES`, a `Distance` (returned as it is), or a callable.
         options: keywords of the named distance, e.g. `delta` of "huber".
 
     Raises:
@@ -58,4 +122,4 @@ def make_distance(distance: str | Distance | Callable[[Tensor, Tensor], Tensor],
         return distance
     if callable(distance):
         return CallableDistance(distance)
-    return DISTANCES[choice("distance", distance, DISTANCES)](**options)
+    return ALL_DISTANCES[choice("distance", distance, ALL_DISTANCES)](**options)

@@ -4,6 +4,7 @@ from opsin.extractors.alexnet import AlexNet
 from opsin.extractors.base import Extractor, ExtractorSpec, ImageExtractor, ReceptiveField
 from opsin.extractors.factory import NETWORKS, as_extractor, default_layers, make_extractor
 from opsin.extractors.module import ModuleExtractor
+from opsin.extractors.resized import Resized
 from opsin.extractors.squeezenet import SqueezeNet
 from opsin.extractors.timm import TimmExtractor
 from opsin.extractors.vgg import VGG
@@ -17,6 +18,7 @@ __all__ = [
     "ImageExtractor",
     "ModuleExtractor",
     "ReceptiveField",
+    "Resized",
     "SqueezeNet",
     "TimmExtractor",
     "as_extractor",

@@ -9,6 +9,7 @@ from opsin.checks import choice
 from opsin.errors import InputError
 from opsin.extractors import alexnet, squeezenet, vgg
 from opsin.extractors.base import Extractor, ImageExtractor
+from opsin.extractors.resized import Resized
 from opsin.extractors.timm import TimmExtractor
 
 NETWORKS = (*vgg.NAMES, *alexnet.NAMES, *squeezenet.NAMES, "image")
@@ -21,7 +22,8 @@ def make_extractor(network: str, weights: str | os.PathLike[str] | None = None, 
         network: one of `NETWORKS`, or "timm:" and the name of a timm model.
         weights: "bundled", "official", "random" or a path; None takes the class's default: "bundled" for VGG, else
             "official".
-        options: further keywords of the extractor's class, such as `pooling`.
+        options: further keywords of the extractor's class, such as `pooling`; and `resize`, the shorter side that
+            larger images are made smaller to first (see `Resized`).
 
     Raises:
         ChoiceError: a network that does not exist.
@@ -31,6 +33,9 @@ def make_extractor(network: str, weights: str | os.PathLike[str] | None = None, 
         >>> opsin.make_extractor("vgg11", "random", pooling="avg")
         VGG('vgg11', weights='random', pooling='avg', padding='zeros')
     """
+    resize = options.pop("resize", None)
+    if resize is not None:
+        return Resized(make_extractor(network, weights, **options), resize)
     if weights is not None:
         options["weights"] = weights
     if isinstance(network, str) and network.startswith("timm:"):
