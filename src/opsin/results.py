@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opsin.distances import map_tensors
 from opsin.errors import InputError
 
 
@@ -56,7 +57,7 @@ class Targets(Mapping[str, Tensor]):
 
     def to(self, *args: Any, **kwargs: Any) -> Targets:
         """The same on another device or in another dtype; the arguments are those of `torch.Tensor.to`."""
-        return Targets({k: _map_tensors(v, lambda t: t.to(*args, **kwargs)) for k, v in self.items()}, self._sizes)
+        return Targets({k: map_tensors(lambda t: t.to(*args, **kwargs), v) for k, v in self.items()}, self._sizes)
 
     @property
     def nbytes(self) -> int:
@@ -138,7 +139,3 @@ class Evaluation:
                 "Statistics such as the Gram matrix have no map."
             )
         return torch.stack([self.weights[name] * m for name, m in self.maps.items()]).sum(dim=0)
-
-
-def _map_tensors(value: Any, fn: Callable[[Tensor], Tensor]) -> Any:
-    return tuple(fn(v) for v in value) if isinstance(value, tuple) else fn(value)

@@ -15,6 +15,7 @@ from opsin.distances.base import (
     SpatialDistance,
     at_least_float32,
     full_precision,
+    map_tensors,
 )
 from opsin.distances.elementwise import L1, L2, Charbonnier, Cosine, Euclidean, Huber, UnitL2
 from opsin.distances.frequency import FocalFrequency, FrequencyDistribution, PatchGram
@@ -105,6 +106,7 @@ __all__ = [
     "at_least_float32",
     "full_precision",
     "make_distance",
+    "map_tensors",
 ]
 
 

@@ -38,11 +38,14 @@ class Distance(nn.Module, ABC):
 
         Unless a class says more, only an instance and its copies are known to have the same.
         """
+        return self._own_key()
+
+    def _own_key(self) -> str:
         return f"{self.name} {self._token}"
 
     def _shared_key(self, owner: type[Distance], key: str) -> str:
         """`key`, unless a subclass of `owner` has a statistic of its own."""
-        return key if type(self).statistic is owner.statistic else Distance.statistic_key.fget(self)  # type: ignore[misc]
+        return key if type(self).statistic is owner.statistic else self._own_key()
 
     def config(self) -> dict[str, Any]:
         """The keyword arguments that make this distance anew, as plain values."""
@@ -140,10 +143,13 @@ class CallableDistance(Distance):
     def compare(self, x: Any, y: Any) -> Tensor:
         """Call the function: (N,C,H,W), (N or 1,C,H,W) -> (N,)."""
         n = (x if isinstance(x, Tensor) else x[0]).shape[0]
-        y = _each(lambda t: t.expand(n, *t.shape[1:]), y)
+        y = map_tensors(lambda t: t.expand(n, *t.shape[1:]), y)
         value = self._call(x, y)
         if value.ndim == 0:
-            pairs = [(_each(itemgetter(slice(i, i + 1)), x), _each(itemgetter(slice(i, i + 1)), y)) for i in range(n)]
+            pairs = [
+                (map_tensors(itemgetter(slice(i, i + 1)), x), map_tensors(itemgetter(slice(i, i + 1)), y))
+                for i in range(n)
+            ]
             value = torch.stack([self._call(a, b).reshape(()) for a, b in pairs])
         if value.shape[0] != n:
             raise InputError(
@@ -181,7 +187,8 @@ class Regularizer(nn.Module, ABC):
         """Measure: (N,C,H,W) -> (N,)."""
 
 
-def _each(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
+def map_tensors(fn: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Apply `fn` to a tensor, or to each of a tuple of them: the statistic of one tap, or of several."""
     return fn(value) if isinstance(value, Tensor) else tuple(fn(v) for v in value)
 
 
