@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -22,11 +21,14 @@ from opsin.extractors import Extractor, ExtractorSpec
 from opsin.files import atomic_path
 from opsin.inputs import check_images, check_range
 from opsin.masks import check_mask
+from opsin.recomputing import evaluate_recomputing
 from opsin.results import Evaluation, Signature, Targets
-from opsin.terms import Term, compare_term, free_name, name_terms, term_statistic
+from opsin.terms import Term, evaluate_terms, free_name, name_terms, shared_pass, term_statistic
+from opsin.tiling import evaluate_tiled, is_tiled, tiled_statistics
 
 VALIDATE = ("first", "always", "never")
 REDUCTIONS = ("mean", "sum", "none")
+MEMORY = ("normal", "low")
 
 
 class PerceptualLoss(nn.Module):
@@ -138,30 +140,20 @@ class PerceptualLoss(nn.Module):
             },
         )
 
-    def targets(self, **references: Tensor) -> Targets:
+    def targets(self, *, tile: int | None = None, **references: Tensor) -> Targets:
         """Statistics of reference images, to be kept and handed to `evaluate` or `forward` again and again.
 
         Args:
+            tile: see `evaluate`.
             references: the images by name, e.g. `target=y, style=s`: all that the loss compares with, or some, if the
                 others come with each call.
 
         Raises:
             InputError: a name the loss does not have, or images that do not fit.
         """
-        for name in references:
-            choice("reference", name, self.references, owner="this loss")
-        statistics: dict[str, Any] = {}
-        sizes: dict[str, tuple[int, int, int]] = {}
-        for name, images in references.items():
-            flat = self._prepare(images, name)[0]
-            sizes[name] = (flat.shape[0], flat.shape[-2], flat.shape[-1])
-            terms = [term for term in self._terms.values() if name in term.references]
-            with torch.no_grad():
-                features = self._features(flat, terms, graded=False)
-                for term in terms:
-                    if term.target_key(name) not in statistics:
-                        statistics[term.target_key(name)] = term_statistic(term, features)
-        return Targets(statistics, sizes)
+        terms = self._terms.values()
+        tiled = () if tile is None else [term for name, term in self._terms.items() if is_tiled(name, term, tile)]
+        return self._targets(self._prepare_references(references), terms, tiled, tile)
 
     def evaluate(
         self,
@@ -171,6 +163,8 @@ class PerceptualLoss(nn.Module):
         mask: Tensor | None = None,
         shrink_mask: bool = False,
         maps: bool = False,
+        memory: str = "normal",
+        tile: int | None = None,
         **references: Tensor,
     ) -> Evaluation:
         """Total and terms of each image of a batch.
@@ -183,35 +177,47 @@ class PerceptualLoss(nn.Module):
             shrink_mask: count only positions whose whole receptive field lies in the mask, so that nothing outside
                 of it has an influence.
             maps: also give the distance at each pixel, for terms that have a map.
+            memory: "normal", or "low": layers are computed again for the gradient instead of being kept; values and
+                gradients are the same to the bit.
+            tile: side in pixels of the tiles that images are computed in, for images of any size: the values and the
+                gradient are those of the whole image but for rounding. For terms that are sums over positions, which
+                distances with a map are, and for statistics made of such sums: Gram matrices, means, deviations and
+                covariances. The gradient is computed at once; it flows from the total, not from the terms.
             references: images by name, e.g. `target=y`, in place of or besides `targets`.
 
         Raises:
-            InputError: a reference is missing, or shapes, dtypes, devices, sizes or values do not fit.
+            InputError: a reference is missing, or shapes, dtypes, devices, sizes or values do not fit; a term that
+                cannot be computed in tiles.
         """
         flat, clip = self._prepare(x, "x")
-        targets = self._join(targets, references)
+        low = choice("memory", memory, MEMORY) == "low"
+        if low and tile is not None:
+            raise InputError("memory must be 'normal' with tile, got 'low'. Smaller tiles take less memory.")
+        tiled = {} if tile is None else {name: t for name, t in self._terms.items() if is_tiled(name, t, tile)}
+        images = self._prepare_references(references)
+        targets = self._join(targets, images, tiled, tile)
         targets.check(self._terms.values(), flat)
         if mask is not None:
             mask = check_mask(mask, flat)
         elif shrink_mask:
             raise InputError("shrink_mask must go with a mask, got none. Pass mask=.")
         graded = torch.is_grad_enabled() and flat.requires_grad
-        features = self._features(flat, self._terms.values(), graded=graded)
-        statistics: dict[tuple[str, bool], Any] = {}
-        values: dict[str, Tensor] = {}
-        pictures: dict[str, Tensor] = {}
         total = flat.new_zeros(flat.shape[0], dtype=at_least_float32(flat[:0]).dtype)
-        for name, term in self._terms.items():
-            with nullcontext() if term.weight else torch.no_grad():
-                key = (term.statistic_key, bool(term.weight))
-                if key not in statistics:
-                    statistics[key] = term_statistic(term, features)
-                kept = tuple(targets[term.target_key(reference)] for reference in term.references)
-                values[name], picture = compare_term(name, term, statistics[key], kept, flat, mask, shrink_mask, maps)
-                if picture is not None:
-                    pictures[name] = picture
-            if term.weight:
-                total = total + term.weight * values[name]
+        terms = {name: term for name, term in self._terms.items() if name not in tiled}
+        options = (flat, mask, shrink_mask, maps)
+        if low:
+            results = evaluate_recomputing(terms, targets, *options)
+        else:
+            features = shared_pass(terms.values(), flat, graded=graded)
+            results = evaluate_terms(terms, features, targets, *options)
+        for name, (value, _) in results.items():
+            if terms[name].weight:
+                total = total + terms[name].weight * value
+        if tiled and tile is not None:
+            share, of_tiles = evaluate_tiled(tiled, targets, images, tile, *options, graded=graded)
+            total = total + share
+            results |= of_tiles
+        results = {name: results[name] for name in self._terms}
 
         def sign(dtype: str = str(flat.dtype).removeprefix("torch.")) -> Signature:
             return Signature(**self.signature, dtype=dtype)
@@ -221,9 +227,9 @@ class PerceptualLoss(nn.Module):
 
         return Evaluation(
             total=unflatten(total),
-            terms={name: unflatten(value) for name, value in values.items()},
+            terms={name: unflatten(value) for name, (value, _) in results.items()},
             weights=self.weights,
-            maps={name: unflatten(p) for name, p in pictures.items()} if maps else None,
+            maps={name: unflatten(p) for name, (_, p) in results.items() if p is not None} if maps else None,
             _sign=sign,
         )
 
@@ -235,9 +241,13 @@ class PerceptualLoss(nn.Module):
         *,
         mask: Tensor | None = None,
         shrink_mask: bool = False,
+        memory: str = "normal",
+        tile: int | None = None,
         **references: Tensor,
     ) -> Tensor:
         """The loss of a batch: `loss(x, y)`, `loss(x, targets)`, `loss(x, y, style=s)` or `loss(x, targets, target=y)`.
+
+        The keywords are those of `evaluate`.
 
         Returns:
             A scalar, or one value per image with `reduction="none"`.
@@ -253,7 +263,7 @@ class PerceptualLoss(nn.Module):
             # The only reference of a loss may have any name.
             only = self.references[0] if len(self.references) == 1 else "target"
             named = {only: target, **references}
-        total = self.evaluate(x, targets, mask=mask, shrink_mask=shrink_mask, **named).total
+        total = self.evaluate(x, targets, mask=mask, shrink_mask=shrink_mask, memory=memory, tile=tile, **named).total
         if self.reduction == "none":
             return total
         return total.mean() if self.reduction == "mean" else total.sum()
@@ -348,18 +358,50 @@ class PerceptualLoss(nn.Module):
             images = (images - low) / (high - low)
         return images, clip
 
-    def _join(self, targets: Targets | None, references: Mapping[str, Tensor]) -> Targets:
-        """Kept statistics and new references together: all that the terms need."""
+    def _prepare_references(self, references: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        for name in references:
+            choice("reference", name, self.references, owner="this loss")
+        return {name: self._prepare(images, name)[0] for name, images in references.items()}
+
+    def _targets(
+        self, images: Mapping[str, Tensor], terms: Iterable[Term], tiled: Container[Term], tile: int | None
+    ) -> Targets:
+        """Statistics of references for `terms`, of which those in `tiled` are computed in tiles."""
+        statistics: dict[str, Any] = {}
+        sizes: dict[str, tuple[int, int, int]] = {}
+        for name, flat in images.items():
+            sizes[name] = (flat.shape[0], flat.shape[-2], flat.shape[-1])
+            mine = [term for term in terms if name in term.references]
+            if tile is not None:
+                made = tiled_statistics([term for term in mine if term in tiled], flat, tile)
+                mine = [term for term in mine if term not in tiled]
+                statistics |= {f"{name}: {key}": value for key, value in made.items()}
+            with torch.no_grad():
+                features = shared_pass(mine, flat, graded=False)
+                for term in mine:
+                    if term.target_key(name) not in statistics:
+                        statistics[term.target_key(name)] = term_statistic(term, features)
+        return Targets(statistics, sizes)
+
+    def _join(
+        self, targets: Targets | None, images: Mapping[str, Tensor], tiled: Mapping[str, Term], tile: int | None
+    ) -> Targets:
+        """Kept statistics and new references together: all that the terms need.
+
+        Those of additive terms that are computed in tiles are not among the new ones: nobody needs all of them at once.
+        """
         if targets is not None and not isinstance(targets, Targets):
             raise InputError(
                 f"targets must be what loss.targets(...) returns, got {type(targets).__name__}. Name images: target=y."
             )
-        if references or targets is None:
-            new = self.targets(**references)
+        later = [term for term in tiled.values() if term.is_additive]
+        if images or targets is None:
+            terms = [term for term in self._terms.values() if term not in later]
+            new = self._targets(images, terms, list(tiled.values()), tile)
             targets = new if targets is None else targets.merged(new)
         for name, term in self._terms.items():
             for reference in term.references:
-                if term.target_key(reference) in targets:
+                if term.target_key(reference) in targets or (reference in images and term in later):
                     continue
                 if reference in targets.sizes:
                     raise InputError(
@@ -371,20 +413,3 @@ class PerceptualLoss(nn.Module):
                     f"got {sorted(targets.sizes) or 'none'}. Pass {reference}=images."
                 )
         return targets
-
-    def _features(self, images: Tensor, terms: Iterable[Term], *, graded: bool) -> dict[str, dict[str, Tensor]]:
-        """One pass of each extractor for the union of its terms' taps: extractor key -> tap -> feature."""
-        wanted: dict[str, dict[str, bool]] = {}
-        for term in terms:
-            taps = wanted.setdefault(term.extractor.spec.key, {})
-            for tap in term.taps:
-                taps[tap] = taps.get(tap, False) or (graded and term.weight != 0)
-        return {
-            extractor.spec.key: extractor(
-                images,
-                list(wanted[extractor.spec.key]),
-                with_graph=[tap for tap, graph in wanted[extractor.spec.key].items() if graph],
-            )
-            for extractor in self.extractors
-            if extractor.spec.key in wanted
-        }

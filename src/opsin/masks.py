@@ -62,10 +62,8 @@ def resize_mask(mask: Tensor, size: torch.Size | tuple[int, int], field: Recepti
     return 1.0 - outside.squeeze(1)
 
 
-def masked_mean(picture: Tensor, mask: Tensor, name: str) -> Tensor:
-    """Mean of a map weighted by a mask: Σ m·d / Σ m.
-
-    Shape: (N,h,w), (N or 1,h,w) -> (N,).
+def covered(mask: Tensor, name: str) -> Tensor:
+    """Σ of a mask over positions, by which a masked sum becomes a mean: (N,h,w) -> (N,).
 
     Raises:
         InputError: the mask of an image is empty.
@@ -76,4 +74,15 @@ def masked_mean(picture: Tensor, mask: Tensor, name: str) -> Tensor:
             f"mask must cover some position of term {name!r}, got one that covers none there. "
             "Enlarge it, leave it unshrunk, or choose shallower taps."
         )
-    return (picture * mask).sum(dim=(1, 2)) / total
+    return total
+
+
+def masked_mean(picture: Tensor, mask: Tensor, name: str) -> Tensor:
+    """Mean of a map weighted by a mask: Σ m·d / Σ m.
+
+    Shape: (N,h,w), (N or 1,h,w) -> (N,).
+
+    Raises:
+        InputError: the mask of an image is empty.
+    """
+    return (picture * mask).sum(dim=(1, 2)) / covered(mask, name)

@@ -62,7 +62,7 @@ class Targets(Mapping[str, Tensor]):
         return Targets({k: map_tensors(lambda t: t.to(*args, **kwargs), v) for k, v in self.items()}, self._sizes)
 
     def check(self, terms: Iterable[Term], x: Tensor) -> None:
-        """Raise unless images `x` can be compared with what is kept for `terms`, all of which is there.
+        """Raise unless images `x` can be compared with what is kept for `terms`.
 
         Raises:
             InputError: another batch, device, or size where a term needs the same.
@@ -73,7 +73,7 @@ class Targets(Mapping[str, Tensor]):
                 check_batch(x.shape[0], n, reference)
                 if isinstance(term.distance, Distance) and term.distance.same_size:
                     check_same_size((x.shape[-2], x.shape[-1]), (h, w), reference)
-                for kept in tensors_of(self[term.target_key(reference)]):
+                for kept in tensors_of(self._statistics.get(term.target_key(reference), ())):
                     if kept.device != x.device:
                         raise InputError(
                             f"targets must be on the device of x, {x.device}, got {kept.device}. "

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,16 +17,22 @@ from opsin.distances import (
     Distance,
     Regularizer,
     SpatialDistance,
+    SummedDistance,
     at_least_float32,
     full_precision,
     make_distance,
+    tensors_of,
 )
 from opsin.errors import InputError
-from opsin.extractors import Extractor
+from opsin.extractors import Extractor, ReceptiveField
 from opsin.masks import masked_mean, resize_mask
 
-# What `PerceptualLoss.evaluate` calls its own arguments.
-_RESERVED = frozenset({"self", "x", "targets", "mask", "shrink_mask", "maps"})
+# What `PerceptualLoss.evaluate` and `targets` call their own arguments.
+_RESERVED = frozenset({"self", "x", "targets", "mask", "shrink_mask", "maps", "memory", "tile"})
+
+
+TermResult = tuple[Tensor, Tensor | None]  # a value (N,), and a map (N,1,H,W) if there is one and it is asked for
+StatisticKey = tuple[str, bool]
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -114,9 +123,30 @@ class Term:
             return ()
         return (self.reference,) if isinstance(self.reference, str) else self.reference
 
+    @property
+    def is_additive(self) -> bool:
+        """Whether it is a sum over positions, each by itself."""
+        kind = type(self.distance)
+        return issubclass(kind, Distance) and kind.additive and _keeps(kind, "additive", "statistic", "compare", "map")
+
+    @property
+    def is_summed(self) -> bool:
+        """Whether it compares statistics that follow from sums over positions."""
+        kind = type(self.distance)
+        return issubclass(kind, SummedDistance) and _keeps(kind, "sums", "statistic")
+
     def target_key(self, reference: str) -> str:
         """Where `Targets` keep the statistic of one of this term's references."""
         return f"{reference}: {self.statistic_key}"
+
+
+def _keeps(kind: type, promise: str, *methods: str) -> bool:
+    """Whether no class overrides the methods that a promise is about below the one that made it."""
+
+    def made(attribute: str) -> int:
+        return next((i for i, cls in enumerate(kind.__mro__) if attribute in vars(cls)), len(kind.__mro__))
+
+    return made(promise) <= min(map(made, methods))
 
 
 def _check_references(reference: str | Sequence[str] | None, distance: Distance) -> str | tuple[str, ...]:
@@ -141,17 +171,88 @@ def _check_reference(reference: object) -> str:
     return reference
 
 
-def term_statistic(term: Term, features: Mapping[str, Mapping[str, Tensor]]) -> Any:
-    """The statistic of a term, out of extractor key -> tap -> feature. For a `Regularizer` it is the feature."""
+def shared_pass(
+    terms: Iterable[Term],
+    images: Tensor,
+    *,
+    graded: bool,
+    reduce: Callable[[str, str, Tensor], Any] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """One pass of each network for the union of the terms' taps: extractor key -> tap -> feature.
+
+    Args:
+        terms: whose features are wanted.
+        images: (N,3,H,W) in [0,1].
+        graded: whether gradients shall reach the images, through the taps of terms whose weight is not 0.
+        reduce: (extractor key, tap, feature) -> what is wanted of it; see `Extractor.forward`.
+    """
+    extractors: dict[str, Extractor] = {}
+    wanted: dict[str, dict[str, bool]] = {}
+    for term in terms:
+        key = term.extractor.spec.key
+        extractors.setdefault(key, term.extractor)
+        taps = wanted.setdefault(key, {})
+        for tap in term.taps:
+            taps[tap] = taps.get(tap, False) or (graded and term.weight != 0)
+    features = {}
+    for key, extractor in extractors.items():
+        # Extractors that others wrote need not know of what isn't asked of them.
+        options: dict[str, Any] = {} if reduce is None else {"reduce": partial(reduce, key)}
+        graph = [tap for tap, graph in wanted[key].items() if graph]
+        features[key] = extractor(images, list(wanted[key]), with_graph=graph, **options)
+    return features
+
+
+def term_feature(term: Term, features: Mapping[str, Mapping[str, Tensor]]) -> Any:
+    """The feature map of a term, or a tuple of several, in float32 at least, out of what `shared_pass` gives."""
     maps = tuple(at_least_float32(features[term.extractor.spec.key][tap]) for tap in term.taps)
-    feature: Any = maps[0] if len(maps) == 1 else maps
+    return maps[0] if len(maps) == 1 else maps
+
+
+def term_statistic(term: Term, features: Mapping[str, Mapping[str, Tensor]]) -> Any:
+    """The statistic of a term. For a `Regularizer` it is the feature."""
+    feature = term_feature(term, features)
     if not isinstance(term.distance, Distance):
         return feature
-    with full_precision(maps[0]):
+    with full_precision(tensors_of(feature)[0]):
         return term.distance.statistic(feature)
 
 
-def compare_term(
+def evaluate_terms(
+    terms: Mapping[str, Term],
+    features: Mapping[str, Mapping[str, Tensor]],
+    targets: Mapping[str, Any],
+    x: Tensor,
+    mask: Tensor | None,
+    shrink_mask: bool,
+    maps: bool,
+    statistics: dict[StatisticKey, Any] | None = None,
+) -> dict[str, TermResult]:
+    """Values (N,) of terms, by name, and their maps (N,1,H,W) where there are any and they are asked for.
+
+    Args:
+        terms: by name.
+        features: of x, as `shared_pass` gives them.
+        targets: statistics of the references, by `Term.target_key`.
+        x: the images.
+        mask: see `PerceptualLoss.evaluate`.
+        shrink_mask: see there.
+        maps: see there.
+        statistics: those of x that are known already, by `statistic_key` and whether with a graph.
+    """
+    statistics = {} if statistics is None else statistics
+    results = {}
+    for name, term in terms.items():
+        with nullcontext() if term.weight else torch.no_grad():
+            key = (term.statistic_key, bool(term.weight))
+            if key not in statistics:
+                statistics[key] = term_statistic(term, features)
+            kept = tuple(targets[term.target_key(reference)] for reference in term.references)
+            results[name] = _compare(name, term, statistics[key], kept, x, mask, shrink_mask, maps)
+    return results
+
+
+def _compare(
     name: str,
     term: Term,
     a: Any,
@@ -160,8 +261,8 @@ def compare_term(
     mask: Tensor | None,
     shrink_mask: bool,
     maps: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """A term's value (N,) and, if asked for and there is one, its map (N,1,H,W); `kept` are its references'."""
+) -> TermResult:
+    """A term's value and map; `kept` are the statistics of its references."""
     distance = term.distance
     b: Any = kept[0] if len(kept) == 1 else kept
     with full_precision(x):
@@ -170,29 +271,52 @@ def compare_term(
             if mask is None:
                 value = picture.mean(dim=(1, 2))
             else:
-                field = term.extractor.receptive_field(term.taps[0]) if shrink_mask else None
-                if shrink_mask and field is None:
-                    raise InputError(
-                        "shrink_mask must be for networks whose receptive fields are known, "
-                        f"got {term.extractor.spec.network}. Shrink the mask yourself."
-                    )
+                field = shrunk_field(term) if shrink_mask else None
                 value = masked_mean(picture, resize_mask(mask, picture.shape[-2:], field), name)
             if maps:
-                return value, F.interpolate(
-                    picture.unsqueeze(1), size=x.shape[-2:], mode="bilinear", align_corners=False
-                )
+                return value, to_pixels(picture, x)
             return value, None
         if mask is not None:
-            raise InputError(
-                f"mask must be for terms that have a map, got one for {name!r} ({distance.name}). "
-                "Crop the images instead, or add that term without a mask."
-            )
+            check_no_mask({name: term})
         value = distance(a) if isinstance(distance, Regularizer) else distance.compare(a, b)
     if value.shape != x.shape[:1]:
         raise InputError(
             f"a distance must return shape ({x.shape[0]},), got {tuple(value.shape)} from {distance.name}."
         )
     return value, None
+
+
+def to_pixels(picture: Tensor, x: Tensor) -> Tensor:
+    """Enlarge a map of positions to the size of the images: (N,h,w), (N,C,H,W) -> (N,1,H,W)."""
+    return F.interpolate(picture.unsqueeze(1), size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def shrunk_field(term: Term) -> ReceptiveField:
+    """The receptive field by which a mask is shrunk for a term.
+
+    Raises:
+        InputError: it is not known.
+    """
+    field = term.extractor.receptive_field(term.taps[0])
+    if field is None:
+        raise InputError(
+            "shrink_mask must be for networks whose receptive fields are known, "
+            f"got {term.extractor.spec.network}. Shrink the mask yourself."
+        )
+    return field
+
+
+def check_no_mask(terms: Mapping[str, Term]) -> None:
+    """Raise if there is any of these terms, which have no map that a mask could limit.
+
+    Raises:
+        InputError: there is one.
+    """
+    for name, term in terms.items():
+        raise InputError(
+            f"mask must be for terms that have a map, got one for {name!r} ({term.distance.name}). "
+            "Crop the images instead, or add that term without a mask."
+        )
 
 
 def name_terms(terms: Sequence[Term]) -> dict[str, Term]:

@@ -32,6 +32,7 @@ class ChannelSum(SpatialDistance):
     """
 
     name: ClassVar[str] = "channel_sum"
+    additive: ClassVar[bool] = True
 
     def __init__(self, power: int = 2, unit: bool = False, channel_weights: Tensor | None = None) -> None:
         super().__init__()
@@ -151,3 +152,7 @@ class UnitGramDifference(GramDifference):
     def statistic(self, feature: Tensor) -> Tensor:
         """Gram matrix of unit vectors: (N,C,H,W) -> (N,C,C)."""
         return super().statistic(functional.unit_normalize(feature, EPS))
+
+    def sums(self, feature: Tensor, centre: Tensor) -> Tensor:
+        """The same, of a part of the positions and not divided: (N,C,H,W) -> (N,C,C)."""
+        return super().sums(functional.unit_normalize(feature, EPS), centre)

@@ -24,13 +24,15 @@ class Distance(nn.Module, ABC):
     Subclass it with `statistic` and `compare`; both see float32 or float64, autocast switched off. With
     `several_taps = True` it may stand in a term of several taps, and `statistic` sees a tuple of feature maps. With
     `several_references = True` its terms name several references, and `compare` sees a tuple of their statistics. With
-    `same_size = True` references must have the size of x.
+    `same_size = True` references must have the size of x. With `additive = True` it can be computed in tiles: the
+    statistic is a map of the feature's size, and the statistic and the comparison see each position by itself.
     """
 
     name: ClassVar[str] = "distance"
     several_taps: ClassVar[bool] = False
     several_references: ClassVar[bool] = False
     same_size: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,6 +69,15 @@ class Distance(nn.Module, ABC):
     def compare(self, x: Tensor, y: Tensor) -> Tensor:
         """Distance of two statistics: (N,…), (N or 1,…) -> (N,)."""
 
+    def share(self, tile: int, whole: int) -> float:
+        """What a tile of an additive distance counts for: Σ over tiles of share · compare(tile) = compare(whole).
+
+        Args:
+            tile: number of positions in the tile.
+            whole: number of positions in the map.
+        """
+        return tile / whole
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Distance of two feature maps.
 
@@ -101,6 +112,22 @@ class SpatialDistance(Distance):
     def compare(self, x: Tensor, y: Tensor) -> Tensor:
         """Mean of the map over positions: (N,C,H,W), (N or 1,C,H,W) -> (N,)."""
         return self.map(x, y).mean(dim=(1, 2))
+
+
+class SummedDistance(Distance):
+    """A distance whose statistic follows from sums over positions, so that an image can be summed up tile by tile.
+
+    `statistic(feature)` is `from_sums(sums(feature, centre), centre, positions)` for any `centre` but for rounding: the
+    nearer it is to the channels' means, the fewer digits the sums lose.
+    """
+
+    @abstractmethod
+    def sums(self, feature: Tensor, centre: Tensor) -> Tensor:
+        """Sums over positions: (N,C,H,W), (N,C,1,1) -> (N,…)."""
+
+    @abstractmethod
+    def from_sums(self, sums: Tensor, centre: Tensor, positions: int) -> Tensor:
+        """The statistic, of the sums over all of an image: (N,…), (N,C,1,1), H·W -> (N,…)."""
 
 
 class CallableDistance(Distance):

@@ -22,6 +22,7 @@ class L1(SpatialDistance):
     """
 
     name: ClassVar[str] = "l1"
+    additive: ClassVar[bool] = True
 
     def map(self, x: Tensor, y: Tensor) -> Tensor:
         """mean_c |x - y|: (N,C,H,W), (N or 1,C,H,W) -> (N,H,W)."""
@@ -38,6 +39,7 @@ class L2(SpatialDistance):
     """
 
     name: ClassVar[str] = "l2"
+    additive: ClassVar[bool] = True
 
     def map(self, x: Tensor, y: Tensor) -> Tensor:
         """mean_c (x - y)²: (N,C,H,W), (N or 1,C,H,W) -> (N,H,W)."""
@@ -53,6 +55,7 @@ class Euclidean(SpatialDistance):
     """
 
     name: ClassVar[str] = "euclidean"
+    additive: ClassVar[bool] = True
 
     def map(self, x: Tensor, y: Tensor) -> Tensor:
         """||x - y||_2 over channels: (N,C,H,W), (N or 1,C,H,W) -> (N,H,W)."""
@@ -69,6 +72,7 @@ class Charbonnier(SpatialDistance):
     """
 
     name: ClassVar[str] = "charbonnier"
+    additive: ClassVar[bool] = True
 
     def __init__(self, eps: float = 1e-3) -> None:
         super().__init__()
@@ -92,6 +96,7 @@ class Huber(SpatialDistance):
     """
 
     name: ClassVar[str] = "huber"
+    additive: ClassVar[bool] = True
 
     def __init__(self, delta: float = 1.0) -> None:
         super().__init__()
@@ -123,6 +128,7 @@ class UnitL2(SpatialDistance):
     """
 
     name: ClassVar[str] = "unit_l2"
+    additive: ClassVar[bool] = True
 
     def __init__(self, channel_weights: Tensor | Sequence[float] | None = None, eps: float = 1e-10) -> None:
         super().__init__()
@@ -184,6 +190,7 @@ class Cosine(SpatialDistance):
     """
 
     name: ClassVar[str] = "cosine"
+    additive: ClassVar[bool] = True
 
     @property
     def statistic_key(self) -> str:

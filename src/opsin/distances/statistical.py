@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from opsin import functional
 from opsin.checks import choice, positive, whole
-from opsin.distances.base import Distance
+from opsin.distances.base import Distance, SummedDistance
 from opsin.errors import InputError
-from opsin.functional.moments import patch_gram
+from opsin.functional.moments import mean_std_of_sums, patch_gram
 
 
-class Gram(Distance):
+class Gram(SummedDistance):
     """Squared difference of Gram matrices G = F Fᵀ / Z: mean (or sum) over C² of (G_x - G_y)².
 
     The two images may differ in size.
@@ -50,13 +51,21 @@ class Gram(Distance):
         """Gram matrix: (N,C,H,W) -> (N,C,C)."""
         return functional.gram(feature, self.normalize)
 
+    def sums(self, feature: Tensor, centre: Tensor) -> Tensor:
+        """F Fᵀ, whatever the centre: (N,C,H,W) -> (N,C,C)."""
+        return functional.gram(feature, "none")
+
+    def from_sums(self, sums: Tensor, centre: Tensor, positions: int) -> Tensor:
+        """Gram matrix: (N,C,C) -> (N,C,C)."""
+        return sums / {"chw": sums.shape[1] * positions, "hw": positions, "none": 1}[self.normalize]
+
     def compare(self, x: Tensor, y: Tensor) -> Tensor:
         """Squared difference: (N,C,C), (N or 1,C,C) -> (N,)."""
         square = (x - y).square().flatten(1)
         return square.mean(dim=1) if self.reduction == "mean" else square.sum(dim=1)
 
 
-class MeanStd(Distance):
+class MeanStd(SummedDistance):
     """Squared differences of each channel's mean and standard deviation: mean_c (Δμ)² + mean_c (Δσ)².
 
     σ = sqrt(variance + eps), so that a constant channel has a finite gradient. The two images may differ in size.
@@ -85,6 +94,15 @@ class MeanStd(Distance):
     def statistic(self, feature: Tensor) -> Tensor:
         """μ and σ: (N,C,H,W) -> (N,2,C)."""
         return functional.mean_std(feature, self.eps)
+
+    def sums(self, feature: Tensor, centre: Tensor) -> Tensor:
+        """Σ f and Σ f², f = F - centre: (N,C,H,W), (N,C,1,1) -> (N,2,C)."""
+        f = (feature - centre).flatten(2)
+        return torch.stack([f.sum(dim=2), f.square().sum(dim=2)], dim=1)
+
+    def from_sums(self, sums: Tensor, centre: Tensor, positions: int) -> Tensor:
+        """μ and σ: (N,2,C), (N,C,1,1) -> (N,2,C)."""
+        return mean_std_of_sums(sums, centre, positions, self.eps)
 
     def compare(self, x: Tensor, y: Tensor) -> Tensor:
         """Sum of the two mean squared differences: (N,2,C), (N or 1,2,C) -> (N,)."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from opsin import functional
 from opsin.checks import choice, positive, whole
-from opsin.distances.base import Distance, SpatialDistance
+from opsin.distances.base import Distance, SpatialDistance, SummedDistance
 from opsin.errors import InputError
 from opsin.functional import kernels, transport
 
@@ -33,13 +33,18 @@ class HalfSquaredError(SpatialDistance):
     """
 
     name: ClassVar[str] = "half_squared_error"
+    additive: ClassVar[bool] = True
+
+    def share(self, tile: int, whole: int) -> float:
+        """Everything: it is a sum, not a mean."""
+        return 1.0
 
     def map(self, x: Tensor, y: Tensor) -> Tensor:
         """½ H·W Σ_c (x - y)², whose mean over positions is the sum: (N,C,H,W), (N or 1,C,H,W) -> (N,H,W)."""
         return 0.5 * x.shape[2] * x.shape[3] * (x - y).square().sum(dim=1)
 
 
-class GaussianWasserstein(Distance):
+class GaussianWasserstein(SummedDistance):
     """Squared Wasserstein-2 distance of Gaussians fitted to the feature vectors of each image.
 
     mean_c (Δμ)² + mean diag(Σx + Σy - 2 (Σy^½ Σx Σy^½)^½), with eps·I added to both covariances Σ. The two images may
@@ -83,12 +88,21 @@ class GaussianWasserstein(Distance):
         mean, covariance = transport.mean_covariance(feature)
         return torch.cat([mean.unsqueeze(1), covariance], dim=1)
 
+    def sums(self, feature: Tensor, centre: Tensor) -> Tensor:
+        """Σ f in front of Σ f fᵀ, f = F - centre: (N,C,H,W), (N,C,1,1) -> (N,1+C,C)."""
+        return transport.moment_sums(feature, centre)
+
+    def from_sums(self, sums: Tensor, centre: Tensor, positions: int) -> Tensor:
+        """μ in front of Σ: (N,1+C,C), (N,C,1,1) -> (N,1+C,C)."""
+        mean, covariance = transport.mean_covariance_of_sums(sums, centre, positions)
+        return torch.cat([mean.unsqueeze(1), covariance], dim=1)
+
     def compare(self, x: Tensor, y: Tensor) -> Tensor:
         """The distance of two fits: (N,1+C,C), (N or 1,1+C,C) -> (N,)."""
         return transport.gaussian_w2(x[:, 0], x[:, 1:], y[:, 0], y[:, 1:], self.eps)
 
 
-class Coral(Distance):
+class Coral(SummedDistance):
     """Squared difference of covariances: ||Σx - Σy||²_F / 4C², Σ = (F - μ)(F - μ)ᵀ / (M - 1), M = H·W.
 
     Unlike "gram" it does not see the means. The two images may differ in size.
@@ -119,6 +133,14 @@ class Coral(Distance):
     def statistic(self, feature: Tensor) -> Tensor:
         """Covariance: (N,C,H,W) -> (N,C,C)."""
         return transport.mean_covariance(feature, correction=1)[1]
+
+    def sums(self, feature: Tensor, centre: Tensor) -> Tensor:
+        """Σ f in front of Σ f fᵀ, f = F - centre: (N,C,H,W), (N,C,1,1) -> (N,1+C,C)."""
+        return transport.moment_sums(feature, centre)
+
+    def from_sums(self, sums: Tensor, centre: Tensor, positions: int) -> Tensor:
+        """Covariance: (N,1+C,C), (N,C,1,1) -> (N,C,C)."""
+        return transport.mean_covariance_of_sums(sums, centre, positions, correction=1)[1]
 
     def compare(self, x: Tensor, y: Tensor) -> Tensor:
         """Squared difference over 4C²: (N,C,C), (N or 1,C,C) -> (N,)."""

@@ -81,6 +81,9 @@ class ReceptiveField:
 
 Normalization = str | tuple[Sequence[float], Sequence[float]]
 
+# (tap, feature) -> what is wanted of it
+Reduce = Callable[[str, Tensor], Any]
+
 
 class Normalize(nn.Module):
     """RGB in [0,1] to what a network was trained on: (x·scale - mean) / std.
@@ -190,8 +193,13 @@ class Extractor(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, images: Tensor, taps: Iterable[str], *, with_graph: Collection[str] | None = None
-    ) -> dict[str, Tensor]:
+        self,
+        images: Tensor,
+        taps: Iterable[str],
+        *,
+        with_graph: Collection[str] | None = None,
+        reduce: Reduce | None = None,
+    ) -> dict[str, Any]:
         """Feature maps of `images` at `taps`.
 
         Shape: (N,3,H,W) in [0,1] -> {tap: (N,C,H',W')}.
@@ -201,6 +209,9 @@ class Extractor(nn.Module, ABC):
             taps: names out of `self.taps`.
             with_graph: the taps that gradients shall reach `images` through (all if None). The others are computed
                 without a graph.
+            reduce: if given, what it makes of each tap's feature is returned in place of the feature. Features and
+                layers are then not kept for the gradient, but computed again, some layers at a time, when it comes to
+                them: the same values and the same gradient. It must do the same each time.
 
         Raises:
             ChoiceError: a tap that the network does not have.
@@ -221,6 +232,18 @@ class Extractor(nn.Module, ABC):
     def receptive_field(self, tap: str) -> ReceptiveField | None:
         """The pixels each position of `tap` sees, or None where that is not known."""
         return ReceptiveField() if tap == "image" else None
+
+    def map_size(self, tap: str, height: int, width: int) -> tuple[int, int] | None:
+        """Height and width of `tap` of an image of that size, or None where that is not known.
+
+        Raises:
+            InputError: such an image is too small for the tap.
+        """
+        return (height, width) if tap == "image" else None
+
+    def is_light(self, taps: Iterable[str]) -> bool:
+        """Whether the features at `taps` take no more memory than the images do, whatever their size."""
+        return all(tap == "image" for tap in taps)
 
     def check_taps(self, taps: Iterable[str]) -> list[str]:
         """Return `taps` without repeats, each checked.
@@ -269,12 +292,18 @@ class ImageExtractor(Extractor):
         self.taps = ("image",)
 
     def forward(
-        self, images: Tensor, taps: Iterable[str], *, with_graph: Collection[str] | None = None
-    ) -> dict[str, Tensor]:
+        self,
+        images: Tensor,
+        taps: Iterable[str],
+        *,
+        with_graph: Collection[str] | None = None,
+        reduce: Reduce | None = None,
+    ) -> dict[str, Any]:
         """The images themselves; see `Extractor.forward`."""
         self._check_tensor(images)
         keep = with_graph is None or "image" in with_graph
-        return {tap: images if keep else images.detach() for tap in self.check_taps(taps)}
+        features = {tap: images if keep else images.detach() for tap in self.check_taps(taps)}
+        return features if reduce is None else {tap: reduce(tap, feature) for tap, feature in features.items()}
 
     def config(self) -> dict[str, Any]:
         """The arguments that make this extractor anew."""

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from opsin.errors import InputError
-from opsin.extractors.base import Extractor, ExtractorSpec, Normalization, Normalize
+from opsin.extractors.base import Extractor, ExtractorSpec, Normalization, Normalize, Reduce
 
 
 class _Done(Exception):  # noqa: N818 (it is no error: it ends a pass whose remaining layers nobody asked for)
@@ -150,17 +151,28 @@ class ModuleExtractor(Extractor):
         return taps
 
     def forward(
-        self, images: Tensor, taps: Iterable[str], *, with_graph: Collection[str] | None = None
-    ) -> dict[str, Tensor]:
+        self,
+        images: Tensor,
+        taps: Iterable[str],
+        *,
+        with_graph: Collection[str] | None = None,
+        reduce: Reduce | None = None,
+    ) -> dict[str, Any]:
         """Feature maps of `images` at `taps`; see `Extractor.forward`."""
         self._check_tensor(images)
         wanted = self.check_taps(taps)
         graph = set(wanted if with_graph is None else with_graph)
         x = images if graph.intersection(wanted) else images.detach()
-        features = {"image": x}
-        if wanted != ["image"]:
-            features |= self._run(x, [tap for tap in wanted if tap != "image"])
-        return {tap: features[tap] if tap in graph else features[tap].detach() for tap in wanted}
+
+        def run(x: Tensor) -> dict[str, Any]:
+            features = {"image": x}
+            if wanted != ["image"]:
+                features |= self._run(x, [tap for tap in wanted if tap != "image"])
+            kept = {tap: features[tap] if tap in graph else features[tap].detach() for tap in wanted}
+            return kept if reduce is None else {tap: reduce(tap, feature) for tap, feature in kept.items()}
+
+        # Nothing is known of what goes on inside: all of it is computed again.
+        return run(x) if reduce is None else checkpoint(run, x, use_reentrant=False)
 
     def _run(self, images: Tensor, taps: list[str]) -> dict[str, Tensor]:
         network = self._network

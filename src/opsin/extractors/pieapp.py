@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from opsin.checks import choice, whole
 from opsin.errors import InputError, WeightsError
-from opsin.extractors.base import Extractor, ExtractorSpec
+from opsin.extractors.base import Extractor, ExtractorSpec, Reduce
 from opsin.weights import sources
 from opsin.weights.download import sha256_of
 
@@ -138,8 +138,13 @@ class PieAPP(Extractor):
         return {"network": "pieapp", **self._arguments}
 
     def forward(
-        self, images: Tensor, taps: Iterable[str], *, with_graph: Collection[str] | None = None
-    ) -> dict[str, Tensor]:
+        self,
+        images: Tensor,
+        taps: Iterable[str],
+        *,
+        with_graph: Collection[str] | None = None,
+        reduce: Reduce | None = None,
+    ) -> dict[str, Any]:
         """Feature maps of `images` at `taps`; see `Extractor.forward`."""
         self._check_tensor(images)
         wanted = self.check_taps(taps)
@@ -152,7 +157,9 @@ class PieAPP(Extractor):
                     f"images must be at least {PATCH}×{PATCH} for PieAPP, got {height}×{width}. Enlarge them."
                 )
             features["patches"] = self._patches(images if "patches" in graph else images.detach())
-        return {tap: features[tap] if tap in graph else features[tap].detach() for tap in wanted}
+        kept = {tap: features[tap] if tap in graph else features[tap].detach() for tap in wanted}
+        # It computes its patches again for the gradient whatever is asked for.
+        return kept if reduce is None else {tap: reduce(tap, feature) for tap, feature in kept.items()}
 
     def _patches(self, images: Tensor) -> Tensor:
         """(N,3,H,W) -> (N,1024,rows,columns), one row of patches at a time."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from opsin.checks import whole
 from opsin.errors import InputError
-from opsin.extractors.base import Extractor
+from opsin.extractors.base import Extractor, Reduce
 from opsin.inputs import check_images
 
 
@@ -56,14 +56,19 @@ class Resized(Extractor):
         return self._network.check_taps(taps)
 
     def forward(
-        self, images: Tensor, taps: Iterable[str], *, with_graph: Collection[str] | None = None
-    ) -> dict[str, Tensor]:
+        self,
+        images: Tensor,
+        taps: Iterable[str],
+        *,
+        with_graph: Collection[str] | None = None,
+        reduce: Reduce | None = None,
+    ) -> dict[str, Any]:
         """Feature maps of the resized images at `taps`; see `Extractor.forward`."""
         check_images(images)
         taps = self.check_taps(taps)
         if with_graph is not None and not set(with_graph).intersection(taps):
             images = images.detach()
-        return self._network(self._resize(images), taps, with_graph=with_graph)
+        return self._network(self._resize(images), taps, with_graph=with_graph, reduce=reduce)
 
     def config(self) -> dict[str, Any]:
         """The arguments that make this extractor anew, as plain values."""
@@ -71,6 +76,10 @@ class Resized(Extractor):
 
     def receptive_field(self, tap: str) -> None:
         """Not known: it would depend on the size of the image."""
+
+    def is_light(self, taps: Iterable[str]) -> bool:
+        """Yes: the network sees small images only."""
+        return True
 
     def _resize(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from opsin import _native
 from opsin.checks import choice
 from opsin.errors import InputError, WeightsError
-from opsin.extractors.base import Extractor, ExtractorSpec, Normalization, Normalize, ReceptiveField
+from opsin.extractors.base import Extractor, ExtractorSpec, Normalization, Normalize, ReceptiveField, Reduce
 from opsin.weights import sources
 
 POOLINGS = ("max", "avg", "l2")
@@ -187,57 +189,102 @@ class SequentialExtractor(Extractor):
             field = field.through(step.kernel, step.stride, step.padding)
         return field
 
+    def map_size(self, tap: str, height: int, width: int) -> tuple[int, int]:
+        """Height and width of `tap` of an image of that size; see `Extractor.map_size`."""
+        return self._output_size(self._steps_to([tap]), height, width)
+
     def minimum_size(self, tap: str) -> int:
         """The least height and width of an image that has this tap."""
         steps = self._steps_to([tap])
         return next(n for n in range(1, 1024) if _output_size(steps, n) >= 1)
 
     def forward(
-        self, images: Tensor, taps: Iterable[str], *, with_graph: Collection[str] | None = None
-    ) -> dict[str, Tensor]:
+        self,
+        images: Tensor,
+        taps: Iterable[str],
+        *,
+        with_graph: Collection[str] | None = None,
+        reduce: Reduce | None = None,
+    ) -> dict[str, Any]:
         """Feature maps of `images` at `taps`; see `Extractor.forward`."""
         self._check_tensor(images)
         wanted = self.check_taps(taps)
         steps = self._steps_to(wanted)
-        if min(_output_size(steps, int(n)) for n in images.shape[-2:]) < 1:
+        self._output_size(steps, *images.shape[-2:])
+        graph = set(wanted if with_graph is None else with_graph).intersection(wanted)
+        graph_depth = max((self._depth[tap] for tap in graph), default=-1)
+        x = images if graph else images.detach()
+        features: dict[str, Any] = {}
+
+        def give(tap: str, feature: Tensor, given: dict[str, Any]) -> None:
+            # A view: there the gradients of all who use the feature meet, before that of the deeper layers joins them.
+            # In whatever order they come, the sum is then the same to the last bit.
+            feature = feature.view_as(feature) if tap in graph else feature.detach()
+            given[tap] = feature if reduce is None else reduce(tap, feature)
+
+        if "image" in wanted:
+            give("image", x, features)
+        if steps:
+            x = self._network.normalize(x).contiguous(memory_format=torch.channels_last)
+
+        def run(x: Tensor, first: int, last: int) -> tuple[Tensor, dict[str, Any]]:
+            """Steps `first` … `last` - 1: what comes out of them, and what is given of their taps."""
+            given: dict[str, Any] = {}
+            tapped = rectified = False
+            for depth in range(first, last):
+                step = steps[depth]
+                if depth == graph_depth:
+                    x = x.detach()  # the weights are frozen, so that nothing from here on records a graph
+                if isinstance(step.run, nn.Conv2d):
+                    # The ReLU behind it is done with it, unless the values in front are a tap.
+                    rectified = depth + 1 < last and steps[depth + 1].run is None and step.tap not in wanted
+                    x = _native.convolve(step.run, x, relu=rectified, algorithm=self._algorithm)
+                elif step.run is not None:
+                    x = step.run(x)
+                elif rectified:
+                    rectified = False
+                else:
+                    # In place unless that would overwrite a tap: the pre-activation values are gone otherwise.
+                    x = torch.relu(x) if tapped else torch.relu_(x)
+                tapped = step.tap in wanted
+                if tapped:
+                    give(step.tap, x, given)
+                for part, start, stop in step.parts:
+                    if part in wanted:
+                        give(part, x[:, start:stop], given)
+                        tapped = True
+            return x, given
+
+        for first, last in pairwise([0, *(_ends(steps) if reduce else ()), len(steps)]):
+            if reduce and first < graph_depth:
+                x, given = checkpoint(run, x, first, last, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x, given = run(x, first, last)
+            features |= given
+        return {tap: features[tap] for tap in wanted}
+
+    def _output_size(self, steps: Sequence[Step], height: int, width: int) -> tuple[int, int]:
+        size = _output_size(steps, height), _output_size(steps, width)
+        if min(size) < 1:
             deepest = steps[-1].tap
             least = self.minimum_size(deepest)
             raise InputError(
                 f"images must be at least {least}×{least} for {deepest} of {self.spec.network}, "
-                f"got {images.shape[-2]}×{images.shape[-1]}. Enlarge them or choose a shallower tap."
+                f"got {height}×{width}. Enlarge them or choose a shallower tap."
             )
-        graph = set(wanted if with_graph is None else with_graph).intersection(wanted)
-        graph_depth = max((self._depth[tap] for tap in graph), default=-1)
-        x = images if graph else images.detach()
-        features: dict[str, Tensor] = {"image": x}
-        if steps:
-            x = self._network.normalize(x).contiguous(memory_format=torch.channels_last)
-        tapped = rectified = False
-        for depth, step in enumerate(steps, start=1):
-            if depth == graph_depth + 1:
-                x = x.detach()  # the weights are frozen, so that nothing from here on records a graph
-            if isinstance(step.run, nn.Conv2d):
-                # The ReLU behind it is done with it, unless the values in front are a tap.
-                rectified = depth < len(steps) and steps[depth].run is None and step.tap not in wanted
-                x = _native.convolve(step.run, x, relu=rectified, algorithm=self._algorithm)
-            elif step.run is not None:
-                x = step.run(x)
-            elif rectified:
-                rectified = False
-            else:
-                # In place unless that would overwrite a tap: the pre-activation values are gone otherwise.
-                x = torch.relu(x) if tapped else torch.relu_(x)
-            tapped = step.tap in wanted
-            if tapped:
-                features[step.tap] = x
-            for part, start, stop in step.parts:
-                if part in wanted:
-                    features[part] = x[:, start:stop]
-                    tapped = True
-        return {tap: features[tap] if tap in graph else features[tap].detach() for tap in wanted}
+        return size
 
     def _steps_to(self, taps: Iterable[str]) -> Sequence[Step]:
         return self._network.steps[: max((self._depth[tap] for tap in taps), default=0)]
+
+
+def _ends(steps: Sequence[Step]) -> list[int]:
+    """Where the network can be cut: behind poolings, unless a ReLU is next, which may overwrite what it is given."""
+    return [
+        depth
+        for depth in range(1, len(steps))
+        if steps[depth - 1].stride > 1 and not isinstance(steps[depth - 1].run, nn.Conv2d) and steps[depth].run
+    ]
 
 
 def _output_size(steps: Iterable[Step], n: int) -> int:

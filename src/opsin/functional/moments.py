@@ -65,3 +65,11 @@ def mean_std(feature: Tensor, eps: float = 1e-5) -> Tensor:
     mean = flat.mean(dim=2)
     variance = (flat - mean.unsqueeze(2)).square().mean(dim=2)
     return torch.stack([mean, torch.sqrt(variance + eps)], dim=1)
+
+
+def mean_std_of_sums(sums: Tensor, centre: Tensor, positions: int, eps: float = 1e-5) -> Tensor:
+    """`mean_std` of Σ f and Σ f² over positions, f = F - centre: (N,2,C), (N,C,1,1) -> (N,2,C)."""
+    shift, square = (sums / positions).unbind(dim=1)
+    # Rounding may take the variance of a constant channel below 0.
+    variance = (square - shift.square()).clamp_min(0.0)
+    return torch.stack([centre.flatten(1) + shift, torch.sqrt(variance + eps)], dim=1)

@@ -27,6 +27,22 @@ def mean_covariance(feature: Tensor, correction: int = 0) -> tuple[Tensor, Tenso
     return mean.squeeze(2), covariance
 
 
+def moment_sums(feature: Tensor, centre: Tensor) -> Tensor:
+    """Σ f in front of Σ f fᵀ over positions, f = F - centre; sums of parts of a map add up to that of the map.
+
+    Shape: (N,C,H,W), (N,C,1,1) -> (N,1+C,C).
+    """
+    f = (feature - centre).flatten(2)
+    return torch.cat([f.sum(dim=2).unsqueeze(1), torch.bmm(f, f.transpose(1, 2))], dim=1)
+
+
+def mean_covariance_of_sums(sums: Tensor, centre: Tensor, positions: int, correction: int = 0) -> tuple[Tensor, Tensor]:
+    """`mean_covariance` of what `moment_sums` gave for all positions: (N,1+C,C), (N,C,1,1) -> (N,C), (N,C,C)."""
+    shift = sums[:, 0] / positions
+    scatter = sums[:, 1:] - positions * shift.unsqueeze(2) * shift.unsqueeze(1)
+    return centre.flatten(1) + shift, scatter / max(positions - correction, 1)
+
+
 class _MatrixSqrt(torch.autograd.Function):
     """The root of a symmetric matrix, with the gradient of the root and not that of its eigenvectors.
 
