@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from opsin.feature_matching import FeatureMatching
     from opsin.images import read_image, write_image
     from opsin.loss import PerceptualLoss
+    from opsin.memory import fit_memory, peak_memory
     from opsin.results import Evaluation, Signature, Targets
     from opsin.terms import Term
 
@@ -65,6 +66,8 @@ _HOMES = {
     "read_image": "opsin.images",
     "write_image": "opsin.images",
     "PerceptualLoss": "opsin.loss",
+    "fit_memory": "opsin.memory",
+    "peak_memory": "opsin.memory",
     "Evaluation": "opsin.results",
     "Signature": "opsin.results",
     "Targets": "opsin.results",
@@ -101,10 +104,12 @@ __all__ = [
     "compat",
     "distances",
     "extractors",
+    "fit_memory",
     "functional",
     "images",
     "load",
     "make_extractor",
+    "peak_memory",
     "perceptual_loss",
     "published",
     "read_image",

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise, product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from opsin.errors import InputError
 from opsin.extractors import Extractor, ReceptiveField
 
 
@@ -51,7 +50,7 @@ class Tiling:
     """The tiles of an image for some taps of a network.
 
     Args:
-        extractor: the network.
+        extractor: a network whose receptive fields are known.
         taps: at least one.
         size: height and width of the image.
         tile: the most that a tile is high and wide without its halo, rounded up to the stride of the deepest tap.
@@ -60,20 +59,13 @@ class Tiling:
         sizes: tap -> height and width of its feature map of the whole image.
 
     Raises:
-        InputError: the network's receptive fields are not known, or the image is too small for a tap.
+        InputError: the image is too small for a tap.
     """
 
     def __init__(self, extractor: Extractor, taps: Iterable[str], size: tuple[int, int], tile: int) -> None:
-        self.sizes: dict[str, tuple[int, int]] = {}
-        fields: dict[str, ReceptiveField] = {}
-        for tap in taps:
-            field, map_size = extractor.receptive_field(tap), extractor.map_size(tap, *size)
-            if field is None or map_size is None:
-                raise InputError(
-                    "tile must be for networks whose receptive fields are known, "
-                    f"got {extractor.spec.network}. Leave it out; memory='low' is for any network."
-                )
-            fields[tap], self.sizes[tap] = field, map_size
+        known: Any = extractor  # neither of what others may not know is None
+        self.sizes: dict[str, tuple[int, int]] = {tap: known.map_size(tap, *size) for tap in taps}
+        fields: dict[str, ReceptiveField] = {tap: known.receptive_field(tap) for tap in self.sizes}
         self._strides = {tap: field.stride for tap, field in fields.items()}
         self._rows, self._columns = (
             _spans(size[axis], tile, fields, {tap: n[axis] for tap, n in self.sizes.items()}) for axis in (0, 1)

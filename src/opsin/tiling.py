@@ -70,6 +70,11 @@ def is_tiled(name: str, term: Term, tile: int) -> bool:
             "tile must be for terms that are sums over positions, or that compare statistics made of such sums, "
             f"got one for {name!r} ({term.distance.name}). Leave it out; memory='low' is for any loss."
         )
+    if any(term.extractor.receptive_field(tap) is None for tap in term.taps):
+        raise InputError(
+            "tile must be for networks whose receptive fields are known, "
+            f"got {term.extractor.spec.network}. Leave it out; memory='low' is for any network."
+        )
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import io
 import json
@@ -17,6 +18,7 @@ from PIL import Image, ImageFilter
 from torch.nn import functional as F
 
 from opsin.cli.main import run
+from opsin.tiles import Tiling
 
 DEFAULT_TAPS = ("relu1_2", "relu2_2", "relu3_4", "relu4_4", "relu5_4")
 PIXELS = ("--net", "image", "--distance", "l1", "--json")  # |a - b|, mean: needs no network
@@ -425,3 +427,42 @@ def test_the_total_is_whole_on_any_width(call, pair, monkeypatch, columns):
     total = json.loads(call("compare", *pair, *PIXELS).succeeds())["total"]
     text = call("compare", *pair, "--net", "image", "--distance", "l1").succeeds()
     assert f"{total:.6g}" in text
+
+
+# --- large images
+
+
+@pytest.mark.parametrize("loss", [SMALL[:-1], ("--net", "vgg11", "--weights", "random", "--distance", "gram")])
+def test_large_images_are_compared_in_tiles(call, pair, monkeypatch, loss):
+    module = importlib.import_module("opsin.cli.compare")
+    whole = json.loads(call("compare", *pair, *loss, "--json").succeeds())
+    monkeypatch.setattr(module, "_WHOLE_PIXELS", 1000)
+    monkeypatch.setattr(module, "_TILE", 32)
+    sizes = []
+    monkeypatch.setattr("opsin.tiling.Tiling", lambda *a: sizes.append(a[-1]) or Tiling(*a))
+    tiled = json.loads(call("compare", *pair, *loss, "--json").succeeds())
+    assert set(sizes) == {32}
+    assert tiled["terms"] == pytest.approx(whole["terms"], rel=1e-5)
+    assert tiled["signature"] == whole["signature"]
+
+
+def test_the_heat_map_of_tiles_is_that_of_the_whole(call, pair, tmp_path, monkeypatch):
+    module = importlib.import_module("opsin.cli.compare")
+    call("compare", *pair, *SMALL, "--heatmap", "whole.png").succeeds()
+    monkeypatch.setattr(module, "_WHOLE_PIXELS", 1000)
+    monkeypatch.setattr(module, "_TILE", 32)
+    call("compare", *pair, *SMALL, "--heatmap", "tiled.png").succeeds()
+    whole, tiled = (
+        np.asarray(Image.open(tmp_path / f"{n}.png").convert("RGB")).astype(int) for n in ("whole", "tiled")
+    )
+    assert np.abs(whole - tiled).max() <= 2
+
+
+def test_images_that_are_too_large_for_a_loss_without_tiles(call, pair, monkeypatch):
+    module = importlib.import_module("opsin.cli.compare")
+    monkeypatch.setattr(module, "_WHOLE_PIXELS", 1000)
+    call("compare", *pair, "--loss", "watson-dft", "--json").succeeds()  # of the pixels: never in tiles
+    monkeypatch.setattr(module, "_MAX_PIXELS", 2000)
+    call("compare", *pair, "--loss", "strotss", "--weights", "random").refuses(
+        "at most 2,000 pixels for a loss that cannot be computed in tiles", "--resize"
+    )

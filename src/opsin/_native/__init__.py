@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opsin._native.convolution import ALGORITHMS, algorithm, convolve
+from opsin._native.convolution import ALGORITHMS, algorithm, convolve, filters_of
 from opsin._native.library import available, why_not
 
-__all__ = ["ALGORITHMS", "algorithm", "available", "convolve", "why_not"]
+__all__ = ["ALGORITHMS", "algorithm", "available", "convolve", "filters_of", "why_not"]

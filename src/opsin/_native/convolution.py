@@ -98,6 +98,17 @@ def _filters(weight: Tensor, *, backward: bool) -> Tensor:
     return kept[backward][1]
 
 
+def filters_of(operator: object, arguments: tuple[Any, ...]) -> dict[tuple[int, bool], int]:
+    """Bytes of the filters that a call of one of our operators lays out, by what tells them from others."""
+    if operator is torch.ops.opsin.conv3x3_relu.default:
+        weight, backward = arguments[1], False
+    elif operator is torch.ops.opsin.conv3x3_relu_backward.default:
+        weight, backward = arguments[2], True
+    else:
+        return {}
+    return {(id(weight), backward): library.packed_bytes(weight, backward=backward)}
+
+
 @torch.library.custom_op(
     "opsin::conv3x3_relu",
     mutates_args=(),

@@ -78,6 +78,12 @@ def pack(weight: Tensor) -> Tensor:
     return packed
 
 
+def packed_bytes(weight: Tensor, *, backward: bool) -> int:
+    """Size of what `pack` gives, of filters (O,C,3,3) or of those of their gradient."""
+    out, channels = weight.shape[1::-1] if backward else weight.shape[:2]
+    return 4 * _library().opsin_winograd_filters_size(channels, out)
+
+
 def winograd(
     x: Tensor, packed: Tensor, channels: int, *, seen: Tensor | None = None, bias: Tensor | None = None, relu: bool
 ) -> Tensor:

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from opsin.loss import PerceptualLoss
     from opsin.results import Evaluation, Signature
 
-# A pass holds some hundreds of numbers per pixel: more than 16 megapixels do not fit into a good laptop.
-_MAX_PIXELS = 16_000_000
+# A pass holds some hundreds of numbers per pixel: more than 16 megapixels do not fit into a good laptop. From 4 on it
+# goes tile by tile, where the loss can.
+_WHOLE_PIXELS, _MAX_PIXELS = 4_000_000, 16_000_000
+_TILE = 512
 
 
 def compare(
@@ -93,7 +95,8 @@ def compare(
         loss = _make_loss(loss_name, net, layers, distance, weights).to(chosen_device)
         a_there = a.to(chosen_device)
         references: dict[str, Any] = dict.fromkeys(loss.references, a_there)
-        result = loss.evaluate(b.to(chosen_device), **references, maps=heatmap is not None)
+        tile = _tile(loss, a.shape[2], a.shape[3])
+        result = loss.evaluate(b.to(chosen_device), **references, maps=heatmap is not None, tile=tile)
     if heatmap is not None and not result.maps:
         raise InputError(f"--heatmap must go with a loss that has a map, got {loss_name}. Try --loss lpips-vgg.")
     if not bool(result.total.isfinite().all()):
@@ -171,12 +174,30 @@ def _read_pair(reference: Path, image: Path, background: str, resize: str) -> tu
             f"images must have one size, got {a.shape[3]}x{a.shape[2]} ('{reference}') and "
             f"{b.shape[3]}x{b.shape[2]} ('{image}'). Crop one, or use --resize match."
         )
-    if a.shape[2] * a.shape[3] > _MAX_PIXELS:
-        raise InputError(
-            f"images must have at most {_MAX_PIXELS:,} pixels to be compared, got {a.shape[3]}x{a.shape[2]}. "
-            "Make them smaller, e.g. with --resize 1024."
-        )
     return a, b
+
+
+def _tile(loss: PerceptualLoss, height: int, width: int) -> int | None:
+    """The side of the tiles that images of a size are compared in, or None if they are compared whole.
+
+    Raises:
+        InputError: they are too large for a loss that cannot be computed in tiles.
+    """
+    from opsin.tiling import is_tiled
+
+    if height * width <= _WHOLE_PIXELS:
+        return None
+    try:
+        for name, term in loss.terms.items():
+            is_tiled(name, term, _TILE)
+    except InputError as error:
+        if height * width > _MAX_PIXELS:
+            raise InputError(
+                f"images must have at most {_MAX_PIXELS:,} pixels for a loss that cannot be computed in tiles, "
+                f"got {width}x{height}. Make them smaller, e.g. with --resize 1024."
+            ) from error
+        return None
+    return _TILE
 
 
 @contextmanager
