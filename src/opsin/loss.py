@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -22,9 +22,10 @@ from opsin.files import atomic_path
 from opsin.inputs import check_images, check_range
 from opsin.masks import check_mask
 from opsin.recomputing import evaluate_recomputing
+from opsin.references import complete_targets, make_targets
 from opsin.results import Evaluation, Signature, Targets
-from opsin.terms import Term, evaluate_terms, free_name, name_terms, shared_pass, term_statistic
-from opsin.tiling import evaluate_tiled, is_tiled, tiled_statistics
+from opsin.terms import Term, evaluate_terms, free_name, name_terms, shared_pass
+from opsin.tiling import evaluate_tiled, is_tiled
 
 VALIDATE = ("first", "always", "never")
 REDUCTIONS = ("mean", "sum", "none")
@@ -151,9 +152,9 @@ class PerceptualLoss(nn.Module):
         Raises:
             InputError: a name the loss does not have, or images that do not fit.
         """
-        terms = self._terms.values()
-        tiled = () if tile is None else [term for name, term in self._terms.items() if is_tiled(name, term, tile)]
-        return self._targets(self._prepare_references(references), terms, tiled, tile)
+        return make_targets(
+            self._prepare_references(references), self._terms.values(), self._tiled(tile).values(), tile
+        )
 
     def evaluate(
         self,
@@ -193,9 +194,9 @@ class PerceptualLoss(nn.Module):
         low = choice("memory", memory, MEMORY) == "low"
         if low and tile is not None:
             raise InputError("memory must be 'normal' with tile, got 'low'. Smaller tiles take less memory.")
-        tiled = {} if tile is None else {name: t for name, t in self._terms.items() if is_tiled(name, t, tile)}
+        tiled = self._tiled(tile)
         images = self._prepare_references(references)
-        targets = self._join(targets, images, tiled, tile)
+        targets = complete_targets(targets, images, self._terms, tiled.values(), tile)
         targets.check(self._terms.values(), flat)
         if mask is not None:
             mask = check_mask(mask, flat)
@@ -358,58 +359,11 @@ class PerceptualLoss(nn.Module):
             images = (images - low) / (high - low)
         return images, clip
 
+    def _tiled(self, tile: int | None) -> dict[str, Term]:
+        """The terms that are computed in tiles of that size."""
+        return {} if tile is None else {name: t for name, t in self._terms.items() if is_tiled(name, t, tile)}
+
     def _prepare_references(self, references: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name in references:
             choice("reference", name, self.references, owner="this loss")
         return {name: self._prepare(images, name)[0] for name, images in references.items()}
-
-    def _targets(
-        self, images: Mapping[str, Tensor], terms: Iterable[Term], tiled: Container[Term], tile: int | None
-    ) -> Targets:
-        """Statistics of references for `terms`, of which those in `tiled` are computed in tiles."""
-        statistics: dict[str, Any] = {}
-        sizes: dict[str, tuple[int, int, int]] = {}
-        for name, flat in images.items():
-            sizes[name] = (flat.shape[0], flat.shape[-2], flat.shape[-1])
-            mine = [term for term in terms if name in term.references]
-            if tile is not None:
-                made = tiled_statistics([term for term in mine if term in tiled], flat, tile)
-                mine = [term for term in mine if term not in tiled]
-                statistics |= {f"{name}: {key}": value for key, value in made.items()}
-            with torch.no_grad():
-                features = shared_pass(mine, flat, graded=False)
-                for term in mine:
-                    if term.target_key(name) not in statistics:
-                        statistics[term.target_key(name)] = term_statistic(term, features)
-        return Targets(statistics, sizes)
-
-    def _join(
-        self, targets: Targets | None, images: Mapping[str, Tensor], tiled: Mapping[str, Term], tile: int | None
-    ) -> Targets:
-        """Kept statistics and new references together: all that the terms need.
-
-        Those of additive terms that are computed in tiles are not among the new ones: nobody needs all of them at once.
-        """
-        if targets is not None and not isinstance(targets, Targets):
-            raise InputError(
-                f"targets must be what loss.targets(...) returns, got {type(targets).__name__}. Name images: target=y."
-            )
-        later = [term for term in tiled.values() if term.is_additive]
-        if images or targets is None:
-            terms = [term for term in self._terms.values() if term not in later]
-            new = self._targets(images, terms, list(tiled.values()), tile)
-            targets = new if targets is None else targets.merged(new)
-        for name, term in self._terms.items():
-            for reference in term.references:
-                if term.target_key(reference) in targets or (reference in images and term in later):
-                    continue
-                if reference in targets.sizes:
-                    raise InputError(
-                        f"targets must be made by a loss with the same statistics, got none for term {name!r}. "
-                        "Call this loss's targets(...)."
-                    )
-                raise InputError(
-                    f"reference {reference!r} must be given for term {name!r}, "
-                    f"got {sorted(targets.sizes) or 'none'}. Pass {reference}=images."
-                )
-        return targets
