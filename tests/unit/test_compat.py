@@ -391,7 +391,7 @@ def test_differences_against_their_formulas() -> None:
         assert float(GramDifference("fro")(x, y)[n]) == pytest.approx(float((difference**2).sum()) ** 0.5, rel=1e-10)
     unit = x / torch.linalg.vector_norm(x, dim=1, keepdim=True)
     assert float(UnitGramDifference("l1", "none")(x, unit).max()) < 1e-8
-    assert ChannelSum(unit=True).statistic_key == opsin.distances.UnitL2().statistic_key
+    assert ChannelSum(unit=True).statistic_key == opsin.distances.NearestFeature().statistic_key
     assert "sha256" in ChannelSum(channel_weights=weights).describe()["channel_weights"]
     assert ChannelSum().config() == {"power": 2, "unit": False, "channel_weights": None}
     assert GramDifference("l1", "hw").config() == {"kind": "l1", "normalize": "hw"}

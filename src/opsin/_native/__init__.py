@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from opsin._native.convolution import ALGORITHMS, algorithm, convolve, filters_of
+from opsin._native.heads import takes_unit_l2, unit_l2
 from opsin._native.library import available, why_not
 
-__all__ = ["ALGORITHMS", "algorithm", "available", "convolve", "filters_of", "why_not"]
+__all__ = [
+    "ALGORITHMS",
+    "algorithm",
+    "available",
+    "convolve",
+    "filters_of",
+    "takes_unit_l2",
+    "unit_l2",
+    "why_not",
+]

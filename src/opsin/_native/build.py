@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
+SOURCES = [HERE / "winograd.c", HERE / "heads.c"]
 LEVELS = {
     "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"],
     "avx2": ["-mavx2", "-mfma"],
@@ -26,7 +27,7 @@ _FLAGS = ["-std=gnu11", "-O3", "-fPIC", "-fopenmp", "-ffp-contract=fast", "-fno-
 
 def library(level: str) -> Path:
     """Where the library for a level is, if it has been built."""
-    return HERE / f"winograd-{level}.so"
+    return HERE / f"native-{level}.so"
 
 
 def build() -> list[Path]:
@@ -38,17 +39,18 @@ def build() -> list[Path]:
     """
     compiler = shlex.split(os.environ.get("CC", "cc"))
     levels = LEVELS if platform.machine() in ("x86_64", "AMD64") else {"default": []}
-    for old in HERE.glob("winograd-*.so"):
+    for old in HERE.glob("native-*.so"):
         old.unlink()
     with tempfile.TemporaryDirectory() as folder:
         for level, flags in levels.items():
-            compiled = Path(folder, f"{level}.o")
-            _run([*compiler, *_FLAGS, *flags, "-c", str(HERE / "winograd.c"), "-o", str(compiled)])
+            objects = [str(Path(folder, f"{level}-{source.stem}.o")) for source in SOURCES]
+            for source, compiled in zip(SOURCES, objects, strict=True):
+                _run([*compiler, *_FLAGS, *flags, "-c", str(source), "-o", compiled])
             # Without -fopenmp: the OpenMP symbols stay open, for those of the library that torch has loaded. A second
             # one would have threads of its own, which fight torch's for the processors.
-            _run([*compiler, "-shared", "-s", str(compiled), "-o", f"{compiled}.so"])
+            _run([*compiler, "-shared", "-s", *objects, "-o", str(Path(folder, f"{level}.so")), "-lm"])
         for level in levels:
-            library(level).write_bytes(Path(folder, f"{level}.o.so").read_bytes())
+            library(level).write_bytes(Path(folder, f"{level}.so").read_bytes())
     return [library(level) for level in levels]
 
 

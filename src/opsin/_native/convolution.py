@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from opsin._native import library
@@ -58,23 +57,10 @@ def _applies(layer: nn.Conv2d, x: Tensor) -> bool:
         and layer.stride == layer.padding == layer.dilation == (1, 1)
         and layer.groups == 1
         and layer.padding_mode == "zeros"
-        and x.dtype == weight.dtype == torch.float32
-        and x.device.type == weight.device.type == "cpu"
         and not weight.requires_grad
         and not (bias is not None and bias.requires_grad)
         and not (layer._forward_hooks or layer._forward_pre_hooks)
-        and not torch.is_autocast_enabled("cpu")
-        and not _is_traced()
-        and library.available()
-    )
-
-
-def _is_traced() -> bool:
-    """Whether someone takes the network apart who must find torch's own operators."""
-    if torch.compiler.is_compiling():
-        return getattr(torch.compiler, "is_exporting", lambda: False)()
-    return torch._C._get_tracing_state() is not None or (
-        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+        and library.takes(x, weight)
     )
 
 

@@ -7,10 +7,11 @@ import functools
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from opsin._native.build import library
 
-_POINTER, _SIZE, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+_POINTER, _SIZE, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
 
 
 class MissingLibraryError(Exception):
@@ -35,6 +36,9 @@ def _load() -> ctypes.CDLL | MissingLibraryError:
         "opsin_winograd_work_size": (_SIZE, [_SIZE, _SIZE]),
         "opsin_winograd_filters": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _INT]),
         "opsin_winograd": (None, [*[_POINTER] * 4, _INT, *[_POINTER] * 2, *[_SIZE] * 5, _INT]),
+        "opsin_unit_l2_work_size": (_SIZE, [_SIZE, _SIZE]),
+        "opsin_unit_l2": (None, [*[_POINTER] * 5, _FLOAT, *[_POINTER] * 2, *[_SIZE] * 4, _INT]),
+        "opsin_unit_l2_backward": (None, [*[_POINTER] * 6, _FLOAT, _POINTER, *[_SIZE] * 4, _INT]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)
@@ -59,6 +63,25 @@ def why_not() -> str | None:
 def available() -> bool:
     """Whether the native library is there."""
     return why_not() is None
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether the library is there for these tensors, and torch's own operators need not be found in its place."""
+    return (
+        all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
+        and not torch.is_autocast_enabled("cpu")
+        and not _is_traced()
+        and available()
+    )
+
+
+def _is_traced() -> bool:
+    """Whether someone takes the network apart who must find torch's own operators."""
+    if torch.compiler.is_compiling():
+        return getattr(torch.compiler, "is_exporting", lambda: False)()
+    return torch._C._get_tracing_state() is not None or (
+        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    )
 
 
 def _library() -> ctypes.CDLL:
@@ -105,6 +128,47 @@ def winograd(
     y = torch.empty((n, channels, h, w), dtype=torch.float32, memory_format=torch.channels_last)
     threads = torch.get_num_threads()
     work = torch.empty(threads * lib.opsin_winograd_work_size(c, channels), dtype=torch.float32)
-    pointers = [None if t is None else t.data_ptr() for t in (x, seen, packed, bias)]
-    lib.opsin_winograd(*pointers, relu, y.data_ptr(), work.data_ptr(), n, h, w, c, channels, threads)
+    lib.opsin_winograd(
+        *map(_address, (x, seen, packed, bias)), relu, y.data_ptr(), work.data_ptr(), n, h, w, c, channels, threads
+    )
     return y
+
+
+def unit_l2(x: Tensor, y: Tensor, weights: Tensor | None, eps: float) -> Tensor:
+    """Mean over positions of Σ_c w_c (x/(|x|+eps) - y/(|y|+eps))²; (N,C,H,W), (N or 1,C,H,W), (C,) -> (N,)."""
+    lib = _library()
+    x, y = _channels_side_by_side(x), _channels_side_by_side(y)
+    weights = None if weights is None else weights.contiguous()
+    n, c, h, w = x.shape
+    d = torch.empty(n, dtype=torch.float32)
+    work = torch.empty(lib.opsin_unit_l2_work_size(n, h * w), dtype=torch.float64)
+    tensors = (*_map(x), *_map(y), _address(weights), eps, work.data_ptr(), d.data_ptr())
+    lib.opsin_unit_l2(*tensors, n, h, w, c, torch.get_num_threads())
+    return d
+
+
+def unit_l2_backward(grad: Tensor, x: Tensor, y: Tensor, weights: Tensor | None, eps: float) -> Tensor:
+    """Gradient of `unit_l2` by x, out of that by its value (N,); in channels_last."""
+    lib = _library()
+    grad, x, y = grad.contiguous(), _channels_side_by_side(x), _channels_side_by_side(y)
+    weights = None if weights is None else weights.contiguous()
+    n, c, h, w = x.shape
+    dx = torch.empty(x.shape, dtype=torch.float32, memory_format=torch.channels_last)
+    tensors = (grad.data_ptr(), *_map(x), *_map(y), _address(weights), eps, dx.data_ptr())
+    lib.opsin_unit_l2_backward(*tensors, n, h, w, c, torch.get_num_threads())
+    return dx
+
+
+def _address(t: Tensor | None) -> int | None:
+    return None if t is None else t.data_ptr()
+
+
+def _channels_side_by_side(t: Tensor) -> Tensor:
+    # A part of a map in channels_last is taken as it is.
+    return t if t.shape[1] == 1 or t.stride(1) == 1 else t.contiguous(memory_format=torch.channels_last)
+
+
+def _map(t: Tensor) -> tuple[int, ctypes.Array[ctypes.c_int64]]:
+    """Address and strides of images, rows and pixels of a map; one image stands for any number."""
+    image, _, row, pixel = t.stride()
+    return t.data_ptr(), (_SIZE * 3)(0 if t.shape[0] == 1 else image, row, pixel)

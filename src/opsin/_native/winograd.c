@@ -15,17 +15,8 @@
    Reference: "Fast algorithms for convolutional neural networks", Lavin and Gray, 2016. */
 
 #include <omp.h>
-#include <stdint.h>
-#include <string.h>
 
-#if defined(__AVX512F__)
-#define BYTES 64
-#elif defined(__AVX__)
-#define BYTES 32
-#else
-#define BYTES 16
-#endif
-#define WIDE (BYTES / 4)
+#include "vectors.h"
 
 /* Rows and columns of a product that is summed in registers, of which there are 32, or 16 before AVX-512. */
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -37,27 +28,10 @@
 #define TILES 48 /* that a thread takes at once, a multiple of ROWS */
 #define PAD 16   /* floats between rows, lest they fall upon the same lines of the cache when C is a power of two */
 
-/* The compiler's own vectors, the same in gcc and clang whatever the processor. */
-typedef float vec __attribute__((vector_size(BYTES)));
-typedef int32_t mask __attribute__((vector_size(BYTES)));
-
 #define A 0.70710678118654752f /* the points, and their cubes */
 #define B 1.41421356237309505f
 #define A3 0.35355339059327376f
 #define B3 2.82842712474619010f
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE vec load(const float *from, int n) {
-    vec v = {0};
-    memcpy(&v, from, 4 * n);
-    return v;
-}
-
-INLINE void store(float *to, vec v, int n) { memcpy(to, &v, 4 * n); }
-
-/* v where not drop; as bits, so that what is dropped may be a NaN and what is kept stays one. */
-INLINE vec without(vec v, mask drop) { return (vec)((mask)v & ~drop); }
 
 /* B^T d: six inputs to six frequencies, `step` apart. */
 INLINE void to_frequencies(vec *to, int step, vec d0, vec d1, vec d2, vec d3, vec d4, vec d5) {

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from opsin import functional
+from opsin import _native, functional
 from opsin.checks import positive
 from opsin.distances.base import SpatialDistance
 from opsin.errors import InputError
+
+_EPS = 1e-10  # added to lengths
 
 
 class L1(SpatialDistance):
@@ -130,7 +132,7 @@ class UnitL2(SpatialDistance):
     name: ClassVar[str] = "unit_l2"
     additive: ClassVar[bool] = True
 
-    def __init__(self, channel_weights: Tensor | Sequence[float] | None = None, eps: float = 1e-10) -> None:
+    def __init__(self, channel_weights: Tensor | Sequence[float] | None = None, eps: float = _EPS) -> None:
         super().__init__()
         self.eps = positive("eps", eps)
         # A plain attribute, no buffer: a loss adds nothing to its host module.
@@ -147,11 +149,6 @@ class UnitL2(SpatialDistance):
             self.channel_weights = fn(self.channel_weights)
         return self
 
-    @property
-    def statistic_key(self) -> str:
-        """The unit vectors, whatever the weights."""
-        return self._shared_key(UnitL2, f"unit eps={self.eps}")
-
     def config(self) -> dict[str, Any]:
         """The keyword arguments."""
         weights = self.channel_weights
@@ -165,19 +162,28 @@ class UnitL2(SpatialDistance):
         digest = hashlib.sha256(weights.float().cpu().numpy().tobytes()).hexdigest()[:16]
         return {"channel_weights": f"sha256:{digest}", "eps": self.eps}
 
-    def statistic(self, feature: Tensor) -> Tensor:
-        """Unit vectors: (N,C,H,W) -> (N,C,H,W)."""
-        return functional.unit_normalize(feature, self.eps)
-
     def map(self, x: Tensor, y: Tensor) -> Tensor:
-        """Σ_c w_c (x - y)² of unit vectors: (N,C,H,W), (N or 1,C,H,W) -> (N,H,W)."""
+        """Σ_c w_c (x/|x| - y/|y|)²: (N,C,H,W), (N or 1,C,H,W) -> (N,H,W)."""
+        x, y = (functional.unit_normalize(t, self.eps) for t in (x, y))
+        return functional.weighted_square_map(x, y, self._weights_of(x))
+
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+        """Mean of the map over positions: (N,C,H,W), (N or 1,C,H,W) -> (N,)."""
+        # The native operator knows nothing of a subclass with a map of its own.
+        if type(self).map is UnitL2.map and _native.takes_unit_l2(x, y):
+            return _native.unit_l2(x, y, self._weights_of(x), self.eps)
+        return super().compare(x, y)
+
+    def _weights_of(self, x: Tensor) -> Tensor | None:
         weights = self.channel_weights
-        if weights is not None and len(weights) != x.shape[1]:
+        if weights is None:
+            return None
+        if len(weights) != x.shape[1]:
             raise InputError(
                 f"channel_weights must be one number per channel, {x.shape[1]} here, got {len(weights)}. "
                 "They belong to another tap or network."
             )
-        return functional.weighted_square_map(x, y, weights)
+        return weights.to(x.dtype)
 
 
 class Cosine(SpatialDistance):
@@ -192,15 +198,13 @@ class Cosine(SpatialDistance):
     name: ClassVar[str] = "cosine"
     additive: ClassVar[bool] = True
 
-    @property
-    def statistic_key(self) -> str:
-        """The unit vectors, shared with `UnitL2`."""
-        return self._shared_key(Cosine, f"unit eps={1e-10}")
-
-    def statistic(self, feature: Tensor) -> Tensor:
-        """Unit vectors: (N,C,H,W) -> (N,C,H,W)."""
-        return functional.unit_normalize(feature, 1e-10)
-
     def map(self, x: Tensor, y: Tensor) -> Tensor:
-        """1 - cos at each position, of unit vectors: (N,C,H,W), (N or 1,C,H,W) -> (N,H,W)."""
+        """1 - cos at each position: (N,C,H,W), (N or 1,C,H,W) -> (N,H,W)."""
+        x, y = (functional.unit_normalize(t, _EPS) for t in (x, y))
         return 0.5 * functional.weighted_square_map(x, y)
+
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+        """Mean of the map over positions: (N,C,H,W), (N or 1,C,H,W) -> (N,)."""
+        if type(self).map is Cosine.map and _native.takes_unit_l2(x, y):
+            return 0.5 * _native.unit_l2(x, y, None, _EPS)
+        return super().compare(x, y)

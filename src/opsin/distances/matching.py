@@ -227,7 +227,7 @@ class NearestFeature(Distance):
 
     @property
     def statistic_key(self) -> str:
-        """The unit vectors, of one tap shared with `Cosine`."""
+        """The unit vectors."""
         return self._shared_key(NearestFeature, f"unit eps={1e-10}")
 
     def statistic(self, feature: Tensor | tuple[Tensor, ...]) -> Tensor:

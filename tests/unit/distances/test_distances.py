@@ -257,4 +257,4 @@ def test_equal_keys_mean_equal_statistics() -> None:
         if distance.statistic_key in kept:
             assert torch.equal(kept[distance.statistic_key], statistic)
         kept[distance.statistic_key] = statistic
-    assert len(kept) == 7  # feature, unit ×2, gram ×2, mean_std ×2
+    assert len(kept) == 5  # feature, gram ×2, mean_std ×2

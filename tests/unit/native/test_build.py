@@ -46,7 +46,7 @@ def test_no_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_compiler_that_fails_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "winograd-default.so").write_text("of an older version")
+    (folder / "native-default.so").write_text("of an older version")
     monkeypatch.setenv("CC", "false")
     with pytest.raises(subprocess.CalledProcessError):
         build.build()
