@@ -5,6 +5,7 @@ from __future__ import annotations
 from opsin._native.convolution import ALGORITHMS, algorithm, convolve, filters_of
 from opsin._native.heads import takes_unit_l2, unit_l2
 from opsin._native.library import available, why_not
+from opsin._native.pooling import pool
 
 __all__ = [
     "ALGORITHMS",
@@ -12,6 +13,7 @@ __all__ = [
     "available",
     "convolve",
     "filters_of",
+    "pool",
     "takes_unit_l2",
     "unit_l2",
     "why_not",

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SOURCES = [HERE / "winograd.c", HERE / "heads.c"]
+SOURCES = [HERE / f"{name}.c" for name in ("winograd", "heads", "pooling", "memory")]
 LEVELS = {
     "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"],
     "avx2": ["-mavx2", "-mfma"],

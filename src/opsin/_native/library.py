@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -36,6 +37,9 @@ def _load() -> ctypes.CDLL | MissingLibraryError:
         "opsin_winograd_work_size": (_SIZE, [_SIZE, _SIZE]),
         "opsin_winograd_filters": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _INT]),
         "opsin_winograd": (None, [*[_POINTER] * 4, _INT, *[_POINTER] * 2, *[_SIZE] * 5, _INT]),
+        "opsin_max_pool": (None, [*[_POINTER] * 2, *[_SIZE] * 4, _INT]),
+        "opsin_max_pool_backward": (None, [*[_POINTER] * 3, *[_SIZE] * 4, _INT]),
+        "opsin_use_huge_pages": (None, [_POINTER, _SIZE]),
         "opsin_unit_l2_work_size": (_SIZE, [_SIZE, _SIZE]),
         "opsin_unit_l2": (None, [*[_POINTER] * 5, _FLOAT, *[_POINTER] * 2, *[_SIZE] * 4, _INT]),
         "opsin_unit_l2_backward": (None, [*[_POINTER] * 6, _FLOAT, _POINTER, *[_SIZE] * 4, _INT]),
@@ -125,7 +129,7 @@ def winograd(
     x = x.contiguous(memory_format=torch.channels_last)
     seen = None if seen is None else seen.contiguous(memory_format=torch.channels_last)
     bias = None if bias is None else bias.contiguous()
-    y = torch.empty((n, channels, h, w), dtype=torch.float32, memory_format=torch.channels_last)
+    y = _new_map(lib, (n, channels, h, w))
     threads = torch.get_num_threads()
     work = torch.empty(threads * lib.opsin_winograd_work_size(c, channels), dtype=torch.float32)
     lib.opsin_winograd(
@@ -153,10 +157,36 @@ def unit_l2_backward(grad: Tensor, x: Tensor, y: Tensor, weights: Tensor | None,
     grad, x, y = grad.contiguous(), _channels_side_by_side(x), _channels_side_by_side(y)
     weights = None if weights is None else weights.contiguous()
     n, c, h, w = x.shape
-    dx = torch.empty(x.shape, dtype=torch.float32, memory_format=torch.channels_last)
+    dx = _new_map(lib, x.shape)
     tensors = (grad.data_ptr(), *_map(x), *_map(y), _address(weights), eps, dx.data_ptr())
     lib.opsin_unit_l2_backward(*tensors, n, h, w, c, torch.get_num_threads())
     return dx
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """Maximum of each 2×2 positions; (N,C,H,W), float32 -> (N,C,H//2,W//2), in channels_last."""
+    lib = _library()
+    n, c, h, w = x.shape
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = _new_map(lib, (n, c, h // 2, w // 2))
+    lib.opsin_max_pool(x.data_ptr(), y.data_ptr(), n, h, w, c, torch.get_num_threads())
+    return y
+
+
+def max_pool_backward(grad: Tensor, x: Tensor) -> Tensor:
+    """Gradient of `max_pool` by x, out of that by its value; in channels_last."""
+    lib = _library()
+    n, c, h, w = x.shape
+    grad, x = (t.contiguous(memory_format=torch.channels_last) for t in (grad, x))
+    dx = _new_map(lib, x.shape)
+    lib.opsin_max_pool_backward(*map(_address, (grad, x, dx)), n, h, w, c, torch.get_num_threads())
+    return dx
+
+
+def _new_map(lib: ctypes.CDLL, shape: Sequence[int]) -> Tensor:
+    t = torch.empty(shape, dtype=torch.float32, memory_format=torch.channels_last)
+    lib.opsin_use_huge_pages(t.data_ptr(), t.nbytes)
+    return t
 
 
 def _address(t: Tensor | None) -> int | None:

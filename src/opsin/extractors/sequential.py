@@ -239,6 +239,8 @@ class SequentialExtractor(Extractor):
                     # The ReLU behind it is done with it, unless the values in front are a tap.
                     rectified = depth + 1 < last and steps[depth + 1].run is None and step.tap not in wanted
                     x = _native.convolve(step.run, x, relu=rectified, algorithm=self._algorithm)
+                elif isinstance(step.run, nn.MaxPool2d):
+                    x = _native.pool(step.run, x)
                 elif step.run is not None:
                     x = step.run(x)
                 elif rectified:

@@ -1,0 +1,69 @@
+"""Max pooling by 2×2 without a tensor of indices, as an operator of torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from opsin._native import library
+
+
+def pool(layer: nn.MaxPool2d, x: Tensor) -> Tensor:
+    """layer(x), by the native operator where that is for it: 2×2, rounding down, float32 on the CPU.
+
+    Shape: (N,C,H,W) -> (N,C,H',W').
+    """
+    plain = (
+        layer.kernel_size in (2, (2, 2))
+        and layer.stride in (2, (2, 2))
+        and layer.padding in (0, (0, 0))
+        and layer.dilation in (1, (1, 1))
+        and not (layer.ceil_mode or layer.return_indices or layer._forward_hooks or layer._forward_pre_hooks)
+    )
+    if plain and x.ndim == 4 and x.numel() > 0 and min(x.shape[2:]) > 1 and library.takes(x):
+        return max_pool2x2(x)
+    return layer(x)
+
+
+@torch.library.custom_op("opsin::max_pool2x2", mutates_args=(), device_types="cpu", schema="(Tensor x) -> Tensor")
+def max_pool2x2(x: Tensor) -> Tensor:
+    """Maximum of each 2×2 positions: (N,C,H,W) -> (N,C,H//2,W//2)."""
+    return library.max_pool(x)
+
+
+@torch.library.custom_op(
+    "opsin::max_pool2x2_backward", mutates_args=(), device_types="cpu", schema="(Tensor grad, Tensor x) -> Tensor"
+)
+def max_pool2x2_backward(grad: Tensor, x: Tensor) -> Tensor:
+    """Gradient by x, out of the gradient by the output."""
+    return library.max_pool_backward(grad, x)
+
+
+@max_pool2x2.register_fake
+def _(x: Tensor) -> Tensor:
+    shape = (*x.shape[:2], x.shape[2] // 2, x.shape[3] // 2)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+@max_pool2x2_backward.register_fake
+def _(grad: Tensor, x: Tensor) -> Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, grad: Tensor) -> Tensor:
+    (x,) = ctx.saved_tensors
+    if not torch.is_grad_enabled():
+        return max_pool2x2_backward(grad, x)
+    # In torch's operations, for gradients of gradients.
+    _, places = F.max_pool2d(x.detach(), 2, return_indices=True)
+    return F.max_unpool2d(grad, places, 2, output_size=x.shape[2:])
+
+
+max_pool2x2.register_autograd(_backward, setup_context=_keep)
