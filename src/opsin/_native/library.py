@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from opsin._native.build import library
 
+_T = TypeVar("_T")
+
 _POINTER, _SIZE, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 
 
 class MissingLibraryError(Exception):
     """There is no library; the message says why."""
+
+
+def _constant(function: Callable[[], _T]) -> Callable[[], _T]:
+    """torch.compiler.assume_constant_result, which would import torch's compiler: two seconds for nothing, for most."""
+    function.__dict__["_dynamo_marked_constant"] = True
+    return function
 
 
 @functools.cache
@@ -42,7 +52,7 @@ def _load() -> ctypes.CDLL | MissingLibraryError:
     return lib
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def level() -> str:
     """The vector instructions that torch uses here: "avx512", "avx2" or "default"."""
     capability = torch.backends.cpu.get_cpu_capability().lower()
@@ -55,7 +65,7 @@ def why_not() -> str | None:
     return str(lib) if isinstance(lib, MissingLibraryError) else None
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def available() -> bool:
     """Whether the native library is there."""
     return why_not() is None
