@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import Tensor
 
 from opsin import recipe
@@ -108,6 +107,8 @@ def load(path: str | os.PathLike[str], *, extractors: Mapping[str, Extractor] | 
         OpsinError: a file that is missing or no such text.
         WeightsError: the weights found now have another hash than those that it was written with.
     """
+    import yaml  # only now: who has no file need not wait for it
+
     text = _read(Path(path))
     try:
         content = yaml.safe_load(text)

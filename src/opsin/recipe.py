@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
-
 from opsin.distances import ALL_DISTANCES
 from opsin.errors import InputError
 from opsin.terms import Term, free_name
@@ -20,6 +18,8 @@ def dump(terms: Iterable[Term], **options: Any) -> str:
     Raises:
         InputError: a term with a function, a module or a class of the caller's in it, which no text can name.
     """
+    import yaml  # only now: who writes no file need not wait for it
+
     networks: dict[str, dict[str, Any]] = {}
     labels: dict[str, str] = {}
     entries = []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,11 +13,19 @@ from torch.autograd import forward_ad
 
 from opsin._native.build import library
 
+_T = TypeVar("_T")
+
 _POINTER, _SIZE, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
 
 
 class MissingLibraryError(Exception):
     """There is no library; the message says why."""
+
+
+def _constant(function: Callable[[], _T]) -> Callable[[], _T]:
+    """torch.compiler.assume_constant_result, which would import torch's compiler: two seconds for nothing, for most."""
+    function.__dict__["_dynamo_marked_constant"] = True
+    return function
 
 
 @functools.cache
@@ -50,7 +59,7 @@ def _load() -> ctypes.CDLL | MissingLibraryError:
     return lib
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def level() -> str:
     """The vector instructions that torch uses here: "avx512", "avx2" or "default"."""
     capability = torch.backends.cpu.get_cpu_capability().lower()
@@ -63,7 +72,7 @@ def why_not() -> str | None:
     return str(lib) if isinstance(lib, MissingLibraryError) else None
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def available() -> bool:
     """Whether the native library is there."""
     return why_not() is None

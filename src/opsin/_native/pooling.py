@@ -16,12 +16,9 @@ def pool(layer: nn.MaxPool2d, x: Tensor) -> Tensor:
 
     Shape: (N,C,H,W) -> (N,C,H',W').
     """
-    plain = (
-        layer.kernel_size in (2, (2, 2))
-        and layer.stride in (2, (2, 2))
-        and layer.padding in (0, (0, 0))
-        and layer.dilation in (1, (1, 1))
-        and not (layer.ceil_mode or layer.return_indices or layer._forward_hooks or layer._forward_pre_hooks)
+    geometry = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    plain = all(value in (n, (n, n)) for value, n in zip(geometry, (2, 2, 0, 1), strict=True)) and not (
+        layer.ceil_mode or layer.return_indices or layer._forward_hooks or layer._forward_pre_hooks
     )
     if plain and x.ndim == 4 and x.numel() > 0 and min(x.shape[2:]) > 1 and library.takes(x):
         return max_pool2x2(x)
@@ -63,7 +60,7 @@ def _backward(ctx: Any, grad: Tensor) -> Tensor:
         return max_pool2x2_backward(grad, x)
     # In torch's operations, for gradients of gradients.
     _, places = F.max_pool2d(x.detach(), 2, return_indices=True)
-    return F.max_unpool2d(grad, places, 2, output_size=x.shape[2:])
+    return F.max_unpool2d(grad, places, (2, 2), output_size=x.shape[2:])
 
 
 max_pool2x2.register_autograd(_backward, setup_context=_keep)

@@ -16,8 +16,6 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from filelock import FileLock
-
 from opsin.errors import WeightsError
 
 _CHUNK = 1 << 18
@@ -100,6 +98,8 @@ def _check_address(url: str) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    from filelock import FileLock  # only now: who downloads nothing need not wait for it
+
     with FileLock(str(path)):
         try:
             yield
