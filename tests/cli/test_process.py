@@ -15,7 +15,7 @@ COMMAND = str(Path(sys.executable).with_name("opsin"))
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and streams as POSIX has them")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["info", "--help"]])
 def test_help_is_quick(opsin, arguments):
     seconds = []
     for _ in range(5):  # the machine may be busy with something else once or twice
@@ -33,7 +33,7 @@ def test_help_and_lists_need_no_torch(tmp_path):
         import sys
         from opsin.cli.main import run
 
-        good = "", "--help", "-h", "--version", "compare --help", "demo --help", "weights --help", "weights list"
+        good = "", "--help", "-h", "--version", "compare --help", "info --help", "weights --help", "weights list"
         bad = "compare", "comapre", "compare a b --netz", "compare a b --per-layer", "weights fetch vgg99"
         for status, lines in ((0, good), (2, bad)):
             for line in lines:
@@ -54,7 +54,7 @@ def test_help_names_every_option(opsin):
         assert f"{option} " in text
     assert "relu2_2=1,relu3_3=0.5" in text
     text = opsin("--help").succeeds()
-    for command in ("compare", "demo", "weights"):
+    for command in ("compare", "demo", "info", "weights"):
         assert f"  {command} " in text
     assert opsin().succeeds() == text
 

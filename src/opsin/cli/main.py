@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from opsin._version import __version__
-from opsin.cli import compare, demo, losses, weights
+from opsin.cli import compare, demo, info, losses, weights
 from opsin.errors import OpsinError
 
 # typer carries its own copy of click from 0.26 on, so that the class is reached through typer.
@@ -33,6 +33,7 @@ app.command("compare")(compare.compare)
 app.command("losses")(losses.losses)
 app.command("demo")(demo.demo)
 app.add_typer(weights.app, name="weights")
+app.command("info")(info.info)
 
 
 def _print_version(wanted: bool) -> None:
