@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opsin._version import __version__
 
 if TYPE_CHECKING:
-    from opsin import compat, distances, extractors, functional, images, published, weights
+    from opsin import compat, distances, export, extractors, functional, images, published, weights
     from opsin.assembly import build, load, perceptual_loss
     from opsin.balancing import balance
     from opsin.distances import Distance, Regularizer, SpatialDistance
@@ -73,7 +73,7 @@ _HOMES = {
     "Targets": "opsin.results",
     "Term": "opsin.terms",
 }
-_MODULES = ("compat", "distances", "extractors", "functional", "images", "published", "weights")
+_MODULES = ("compat", "distances", "export", "extractors", "functional", "images", "published", "weights")
 
 __all__ = [
     "VGG",
@@ -103,6 +103,7 @@ __all__ = [
     "build",
     "compat",
     "distances",
+    "export",
     "extractors",
     "fit_memory",
     "functional",

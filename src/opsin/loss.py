@@ -350,8 +350,10 @@ class PerceptualLoss(nn.Module):
             clip = (images.shape[0], images.shape[1])
             images = images.flatten(0, 1)
         check_images(images, name)
-        due = self.validate == "always" or (self.validate == "first" and name not in self._checked)
-        if due and not torch.compiler.is_compiling():  # a graph cannot wait for values
+        # A graph cannot wait for values; asked first, so that none is made anew because of what has been checked since.
+        if not torch.compiler.is_compiling() and (
+            self.validate == "always" or (self.validate == "first" and name not in self._checked)
+        ):
             check_range(images, self.input_range, name)
             self._checked.add(name)
         low, high = self.input_range

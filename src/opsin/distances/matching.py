@@ -18,6 +18,7 @@ from opsin.checks import choice, positive, whole
 from opsin.distances.base import Distance
 from opsin.errors import InputError
 from opsin.functional import matching, patches
+from opsin.functional.colors import mix_channels
 from opsin.functional.elementwise import unit_normalize
 
 # A rotation that takes grey to the first axis.
@@ -341,8 +342,7 @@ class Palette(RelaxedEMD):
         if x.shape[1] != 3:
             raise InputError(f'a palette must be of RGB images, got {x.shape[1]} channels. Use the tap "image".')
         a, b = self._columns(x, y)
-        rotation = torch.tensor(DECORRELATION, dtype=a.dtype, device=a.device)
-        return matching.relaxed_emd(rotation @ a, rotation @ b, "euclidean")
+        return matching.relaxed_emd(mix_channels(DECORRELATION, a), mix_channels(DECORRELATION, b), "euclidean")
 
 
 class Moments(RelaxedEMD):

@@ -13,9 +13,10 @@ _TINY = 1e-12
 
 def gaussian_window(size: int, sigma: float, *, like: Tensor) -> Tensor:
     """Weights ∝ exp(-i² / 2σ²) around the middle, which add up to 1: (size,) in dtype and on the device of `like`."""
-    offsets = torch.arange(size, dtype=torch.float64, device="cpu") - size // 2
+    # Made there: a copy from the CPU would wait for the device.
+    offsets = torch.arange(size, dtype=like.dtype, device=like.device) - size // 2
     weights = torch.exp(-offsets.square() / (2.0 * sigma * sigma))
-    return (weights / weights.sum()).to(like)
+    return weights / weights.sum()
 
 
 def local_mean(feature: Tensor, window: Tensor) -> Tensor:
@@ -83,7 +84,7 @@ def entropy_weights(features: Sequence[Tensor], clip: float = 0.5) -> list[Tenso
     for feature in features:
         values = feature.clamp_min(0.0).flatten(2)
         shares = values / values.sum(dim=2, keepdim=True).clamp_min(_TINY)
-        entropy = torch.special.entr(shares).sum(dim=2)
+        entropy = -torch.xlogy(shares, shares).sum(dim=2)
         parts.append(entropy / (entropy.mean(dim=1, keepdim=True) + _TINY))
     weights = _shares(torch.cat(parts, dim=1))
     spread, mean = torch.std_mean(weights, dim=1, keepdim=True, correction=0)

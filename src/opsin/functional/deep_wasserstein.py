@@ -41,9 +41,9 @@ def group(feature: Tensor, window: int = 4, variant: str = "code") -> Tensor:
     height, width = (max(1, round(n / window)) * window - n for n in feature.shape[-2:])
     feature = F.pad(feature, (width, 0, 0, height))
     if variant == "code":
-        return feature.reshape(len(feature), window * window, -1).mT
+        return feature.reshape(feature.shape[0], window * window, -1).mT
     rows = feature.unflatten(3, (-1, window)).unflatten(2, (-1, window))  # (N,C,h,window,w,window)
-    return rows.transpose(3, 4).reshape(len(feature), -1, window * window)
+    return rows.transpose(3, 4).reshape(feature.shape[0], -1, window * window)
 
 
 def grouped_wasserstein(x: Tensor, y: Tensor, window: int = 4, variant: str = "code") -> Tensor:

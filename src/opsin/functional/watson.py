@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from opsin.functional.colors import mix_channels
+
 BLOCK = 8
 
 # Keeps powers of 0 finite, and gives an amplitude of 0 a direction to grow in.
@@ -14,7 +16,6 @@ EPS = 1e-10
 _LEAST_AMPLITUDE = 1e-6
 
 _YCBCR = ((0.299, 0.587, 0.114), (-0.1687, -0.3313, 0.5), (0.5, -0.4187, -0.0813))
-_OFFSET = (0.0, 0.5, 0.5)
 
 
 def rgb_to_ycbcr(x: Tensor) -> Tensor:
@@ -22,9 +23,8 @@ def rgb_to_ycbcr(x: Tensor) -> Tensor:
 
     Shape: (N,3,H,W) -> (N,3,H,W).
     """
-    matrix = torch.tensor(_YCBCR, dtype=x.dtype, device=x.device)
-    offset = torch.tensor(_OFFSET, dtype=x.dtype, device=x.device)
-    return torch.einsum("ij,njhw->nihw", matrix, x) + offset[:, None, None]
+    luma, blue, red = mix_channels(_YCBCR, x).unbind(1)
+    return torch.stack([luma, blue + 0.5, red + 0.5], dim=1)
 
 
 def block_spectra(x: Tensor) -> Tensor:

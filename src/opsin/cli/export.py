@@ -1,0 +1,65 @@
+"""`opsin export`: a loss as an ONNX file, for programs that have no torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opsin.errors import InputError
+
+
+def export(
+    loss_name: Annotated[
+        str, typer.Argument(metavar="LOSS", help="A published loss, e.g. lpips-alex; 'opsin losses' lists them.")
+    ],
+    output: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, e.g. lpips.onnx.")],
+    size: Annotated[str, typer.Option(help="Side of the images, or WIDTHxHEIGHT.")] = "256",
+    dynamic_size: Annotated[bool, typer.Option("--dynamic-size", help="Leave the size of the images open.")] = False,
+    batch: Annotated[
+        int, typer.Option(help="Number of pairs of images; 0 leaves it open.", min=0, show_default=False)
+    ] = 0,
+    weights: Annotated[
+        str,
+        typer.Option(help="bundled (vgg19 only), official, random, or a file.", show_default="the loss's"),
+    ] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write a loss as an ONNX file: two images in, their distance out.
+
+    The inputs are called x (the image to judge) and after the loss's references, mostly target, the output distance.
+    Its metadata say what it was made of, under "opsin".
+    """
+    height, width = parse_size(size)
+
+    from opsin.export import check_output, to_onnx
+    from opsin.published.listing import make_loss
+
+    check_output(output, overwrite=overwrite)  # first what is quick to be wrong: weights may have to be downloaded
+    loss = make_loss(loss_name, weights or None)
+    to_onnx(
+        loss,
+        output,
+        (height, width),
+        batch=batch or 2,
+        dynamic_batch=not batch,
+        dynamic_size=dynamic_size,
+        overwrite=overwrite,
+    )
+    print(f"wrote {output}: {', '.join(('x', *loss.references))} -> distance")
+    print(loss.signature)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Turn "256" or "640x480" (width first) into (height, width).
+
+    Raises:
+        InputError: it is neither.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text)
+    if match is None:
+        raise InputError(f"--size must be a number of pixels or WIDTHxHEIGHT, got {text!r}. Write e.g. 256 or 640x480.")
+    width, height = int(match[1]), int(match[2] or match[1])
+    return height, width
