@@ -65,11 +65,16 @@ class L2Pool2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N,C,H,W) -> (N,C,ceil(H/2),ceil(W/2))."""
-        kernel = self.kernel.expand(x.shape[1], 1, 3, 3)
-        square, pad = x * x, 1
-        if self.padding != "zeros":
-            square, pad = F.pad(square, (1, 1, 1, 1), mode=self.padding), 0
-        return (F.conv2d(square, kernel, stride=2, padding=pad, groups=x.shape[1]) + 1e-12).sqrt()
+        # In float32 at least: float16 has neither the squares of large features nor the 1e-12, without which the slope
+        # of the root of a zero is infinite.
+        with torch.autocast(x.device.type, enabled=False):
+            full = x.to(torch.promote_types(x.dtype, torch.float32))
+            kernel = self.kernel.to(full.dtype).expand(x.shape[1], 1, 3, 3)
+            square, pad = full * full, 1
+            if self.padding != "zeros":
+                square, pad = F.pad(square, (1, 1, 1, 1), mode=self.padding), 0
+            pooled = F.conv2d(square, kernel, stride=2, padding=pad, groups=x.shape[1])
+            return (pooled + 1e-12).sqrt().to(x.dtype)
 
 
 class Network(nn.Module):
