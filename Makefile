@@ -24,8 +24,7 @@ unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/training_step.py
-	$(BIN)/python benchmarks/joint_loss.py
+	$(BIN)/python benchmarks/run_all.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

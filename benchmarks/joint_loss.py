@@ -16,13 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from common import Contestant, Step, check_equal, images, load_trunk, lpips_of_its_authors, main
+from measuring import Contestant, Goal, Step, arguments, check_equal, images, interleaved, report
+from peers import load_trunk, lpips_of_its_authors
 
 import opsin
 from opsin.published.esrgan import esrgan
 from opsin.published.johnson import johnson_feature, johnson_style
 from opsin.published.lpips import lpips
 
+GOALS = (Goal("opsin, kept targets", "speed", 6.0),)
 STYLE = {"relu1_2": (64, 1), "relu2_2": (128, 2), "relu3_3": (256, 4), "relu4_3": (512, 8)}  # channels, scale
 Pair = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -106,26 +108,29 @@ def peer(name: str) -> Contestant:
     return contestant
 
 
-def check_each_loss() -> None:
-    x, y = images(1, 128)
+def check_each_loss(size: int) -> None:
+    x, y = images(1, size)
     with torch.no_grad():
-        theirs = peer_losses(128, cut=False)
+        theirs = peer_losses(size, cut=False)
         for name, loss in our_losses().items():
             check_equal({f"opsin {name}": loss(x, y).item(), f"its peer {name}": theirs[name](x, y).item()})
 
 
+def main() -> None:
+    args = arguments(__doc__, rounds=7, batch=4, size=256).parse_args()
+    if not args.alone:
+        check_each_loss(min(args.size, 128))
+    contestants = {
+        "opsin, kept targets": ours_kept,
+        "opsin, both images new": ours,
+        "peers": peers(cut=False),
+        "peers, cut at their taps": peers(cut=True),
+    }
+    parts = {f"of them, {name}": peer(name) for name in ("lpips", "feature", "style", "esrgan")}
+    rows = interleaved(__file__, args, {**contestants, **parts}, parts=parts)
+    what = f"batch {args.batch} of {args.size}×{args.size}"
+    report(__file__, "LPIPS + feature + style + ESRGAN on VGG-16", what, args, rows, GOALS, ("lpips", "piq"))
+
+
 if __name__ == "__main__":
-    check_each_loss()
-    main(
-        __file__,
-        __doc__,
-        "Step of the sum of four VGG-16 losses",
-        {
-            "opsin": ours,
-            "opsin, kept targets": ours_kept,
-            "peers": peers(cut=False),
-            "peers, cut at their taps": peers(cut=True),
-        },
-        {f"of them, {name}": peer(name) for name in ("lpips", "feature", "style", "esrgan")},
-        packages=("lpips", "piq"),
-    )
+    main()

@@ -1,0 +1,80 @@
+"""What the benchmarks share of the losses they compare: random weights, and LPIPS of opsin and of its peers."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from unittest import mock
+
+import torch
+from measuring import Step
+
+import opsin
+
+warnings.filterwarnings("ignore", module="torchvision")  # peers ask it in ways that it deprecates
+
+TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
+
+
+def trunk() -> dict[str, torch.Tensor]:
+    """VGG-16's convolutions, random, the same for all."""
+    network = opsin.VGG("vgg16", weights="random").__dict__["_network"]
+    return {k: v.contiguous() for k, v in network.state_dict().items()}
+
+
+def load_trunk(module: torch.nn.Module) -> None:
+    """Put the common weights into a peer's convolutions, which are in the order in which they run."""
+    convolutions = [m for m in module.modules() if isinstance(m, torch.nn.Conv2d) and m.weight.shape[2] == 3]
+    tensors = list(trunk().values())[: 2 * len(convolutions)]
+    for conv, weight, bias in zip(convolutions, tensors[::2], tensors[1::2], strict=True):
+        conv.weight.data.copy_(weight)
+        conv.bias.data.copy_(bias)
+
+
+def heads() -> list[torch.Tensor]:
+    """The published linear heads, from the wheel of lpips."""
+    import lpips
+
+    path = Path(lpips.__file__).parent / "weights" / "v0.1" / "vgg.pth"
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    return [state[f"lin{i}.model.1.weight"] for i in range(5)]
+
+
+def lpips_of_opsin() -> opsin.PerceptualLoss:
+    vgg = opsin.VGG("vgg16", weights="random")
+    distances = [opsin.distances.UnitL2(h) for h in heads()]
+    return opsin.PerceptualLoss([opsin.Term(vgg, tap, d) for tap, d in zip(TAPS, distances, strict=True)])
+
+
+def lpips_of_its_authors() -> torch.nn.Module:
+    import lpips
+
+    loss = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
+    load_trunk(loss.net)
+    return loss
+
+
+def lpips(y: torch.Tensor) -> Step:
+    loss = lpips_of_its_authors()
+    return lambda x: loss(x, y, normalize=True).mean()
+
+
+def piq(y: torch.Tensor) -> Step:
+    import piq
+    from torchvision.models import vgg16
+
+    with mock.patch("piq.perceptual.vgg16", lambda **_: vgg16(weights=None)):
+        loss = piq.ContentLoss("vgg16", layers=TAPS, weights=heads(), normalize_features=True)
+    load_trunk(loss.model)
+    return lambda x: loss(x, y)
+
+
+def torchmetrics(y: torch.Tensor) -> Step:
+    from torchmetrics.functional.image.lpips import _LPIPS
+
+    loss = _LPIPS(pretrained=True, net="vgg", pnet_rand=True)
+    load_trunk(loss.net)
+    return lambda x: loss(x, y, normalize=True).mean()
+
+
+LPIPS = {"lpips": lpips, "piq": piq, "torchmetrics": torchmetrics}

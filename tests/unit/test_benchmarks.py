@@ -1,0 +1,141 @@
+"""The benchmarks: the page and the picture say what was measured, and all scripts run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """The modules of the benchmarks, which are scripts and import each other by their bare names."""
+    monkeypatch.syspath_prepend(FOLDER)
+    names = ("measuring", "page", "picture")
+    yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    for name in names:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def results(bench: SimpleNamespace, tmp_path: Path) -> list[dict[str, Any]]:
+    """What two benchmarks might have measured: a step with a goal reached, one missed and a peer left out; imports."""
+    row, goal = bench.measuring.Row, bench.measuring.Goal
+    steps = [
+        row("opsin, fast", [1.0, 1.25, 2.0], 100 * 2**20, 1.0),
+        row("opsin, slow", [4.0, 5.0, 8.0], 400 * 2**20, 1.0),
+        row("peer", [4.0, 5.0, 7.0], 800 * 2**20, 1.0),
+        row("large", skipped="takes about 99 GiB, 3 are free"),
+        row("a part", [9.0, 9.0, 9.0], None, 1.0, competes=False),
+    ]
+    goals = [goal("opsin, fast", "speed", 3.5), goal("opsin, fast", "memory", 10.0), goal("large", "speed", 2.0)]
+    imports = [row("opsin", [0.01, 0.02, 0.03]), row("peer", [1.0, 1.0, 1.0])]
+    measured = []
+    for name, rows, asked in (("step", steps, goals), ("import", imports, [goal("opsin", "seconds", 0.1)])):
+        file = tmp_path / f"{name}.json"
+        args = argparse.Namespace(rounds=3, json=file, no_memory=True)
+        bench.measuring.report(f"{name}.py", f"The {name}", "on 2×2", args, rows, asked, (), compared=name == "step")
+        measured.append(json.loads(file.read_text(encoding="utf-8")))
+    return measured
+
+
+def test_page_tells_medians_ratios_and_verdicts(
+    bench: SimpleNamespace, results: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = bench.page.page(results)
+    # The ratio is the median of 4, 4 and 3.5, not the ratio of the medians.
+    asked = "3.5 times as fast, 1/10 of the peak | reached, **missed**"
+    assert f"| opsin, fast | 1.25 | 4.00 | 100 | 0.12 | {asked} |" in page
+    assert "| opsin, slow | 5 | 1.00 | 400 | 0.50 |  |  |" in page
+    assert "| peer | 5 | 1.00 | 800 | 1.00 |  |  |" in page
+    assert "| large | not measured: takes about 99 GiB, 3 are free |  |  |  | 2 times as fast | not measured |" in page
+    assert "| a part | 9 |  |  |  |  |  |" in page
+    assert "| opsin | 0.02 |  |  |  | at most 0.1 s | reached |" in page
+    assert "`python benchmarks/step.py --rounds 3 --no-memory`" in page
+    assert torch.__version__.partition("+")[0] in page
+    assert torch.backends.cpu.get_cpu_capability() in page
+
+
+def test_page_has_no_numbers_of_its_own(bench: SimpleNamespace) -> None:
+    assert not any(c.isdigit() for c in bench.page._TEMPLATE)
+
+
+def test_results_of_two_machines_are_not_put_side_by_side(
+    bench: SimpleNamespace, results: list[dict[str, Any]]
+) -> None:
+    results[1]["machine"]["cpu"] = "another"
+    with pytest.raises(ValueError, match="import was measured on another machine"):
+        bench.page.page(results)
+
+
+def test_picture(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
+    drawn = bench.picture.picture(results)
+    colours = {colour for _, colour in drawn.getcolors(maxcolors=2**16)}
+    assert {bench.picture.ACCENT, bench.picture._PEER} <= colours
+    assert drawn.tobytes() == bench.picture.picture(results).tobytes()
+    results[0]["rows"][0]["median"] *= 2
+    assert drawn.tobytes() != bench.picture.picture(results).tobytes()
+
+
+def test_panels(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
+    """Seconds, then memory where it is asked for; parts are left out, and the mark stands where the goal is reached."""
+    seconds, memory = bench.picture._panels(results[0])
+    assert [bar.name for bar in seconds.bars] == ["opsin, fast", "opsin, slow", "peer", "large"]
+    assert seconds.bars[0].asked == pytest.approx(5 / 3.5)
+    assert memory.bars[0].asked == pytest.approx(80 * 2**20)
+    assert (seconds.bars[0].label, seconds.bars[0].praise) == ("1.25 s", "4.0 times as fast")
+    assert seconds.bars[3].amount is None
+
+
+def test_rounds_begin_with_another_each(bench: SimpleNamespace) -> None:
+    assert "".join(bench.measuring.rounds("abc", 4)) == "abcbcacababc"
+
+
+def test_unequal_losses_are_not_compared(bench: SimpleNamespace) -> None:
+    bench.measuring.check_equal({"a": 1.0, "b": 1.000001})
+    with pytest.raises(AssertionError, match=r"b is 1\.001, a is 1\.0"):
+        bench.measuring.check_equal({"a": 1.0, "b": 1.001})
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux")
+def test_memory_of_a_step_is_what_it_takes_beyond_the_process(bench: SimpleNamespace) -> None:
+    def contestant(y: torch.Tensor) -> Any:
+        def step(x: torch.Tensor) -> torch.Tensor:
+            taken = torch.ones(y.numel() * 64)  # 256 bytes for each number of the image
+            return (x * taken[0]).sum()
+
+        return step
+
+    row = bench.measuring.run_alone(contestant, 1, 256)
+    assert row.peak_bytes == pytest.approx(256 * 3 * 256**2, rel=0.1)
+
+
+@pytest.mark.slow
+def test_all_scripts_run(tmp_path: Path) -> None:
+    """A quarter of an hour on a busy machine: many processes, each of which imports torch and a peer."""
+    command = [sys.executable, str(FOLDER / "run_all.py"), "--quick", "--docs", str(tmp_path / "docs")]
+    subprocess.run([*command, "--results", str(tmp_path / "results")], check=True, capture_output=True)
+    page = (tmp_path / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    for peer in ("lpips", "piq", "torchmetrics", "pastiche", "peers, cut at their taps"):
+        assert f"\n| {peer} | " in page
+    assert "not measured" not in page
+    assert (tmp_path / "docs" / "images" / "benchmarks.png").stat().st_size > 10_000
+
+
+def test_a_quick_run_does_not_overwrite_the_page() -> None:
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "run_all.py"), "--quick"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "--docs" in done.stderr
