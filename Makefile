@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types layers unit bench clean
+.PHONY: demo test lint types layers unit bench sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/opsin demo --output demo --overwrite
@@ -25,6 +25,10 @@ unit: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run_all.py
+
+# The native library's tests under the address sanitizer; needs gcc.
+sanitize: $(VENV)/.dev
+	$(BIN)/python tools/sanitize.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

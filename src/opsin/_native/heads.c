@@ -6,7 +6,6 @@
    the gradient: the vectors must be read anyway. Zero vectors stay zero, and have no gradient. */
 
 #include <math.h>
-#include <omp.h>
 
 #include "vectors.h"
 

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from opsin._native.build import library
+from opsin.tracing import is_traced
 
 _T = TypeVar("_T")
 
@@ -83,17 +83,8 @@ def takes(*tensors: Tensor) -> bool:
     return (
         all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
         and not torch.is_autocast_enabled("cpu")
-        and not _is_traced()
+        and not is_traced()
         and available()
-    )
-
-
-def _is_traced() -> bool:
-    """Whether someone takes the network apart who must find torch's own operators."""
-    if torch.compiler.is_compiling():
-        return getattr(torch.compiler, "is_exporting", lambda: False)()
-    return torch._C._get_tracing_state() is not None or (
-        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
     )
 
 

@@ -1,8 +1,6 @@
 /* Max pooling by 2x2 of float32 images in NHWC, and its gradient, which finds the maxima again in the input instead of
    keeping their places. Of equal ones the first in rows counts, and a NaN is greater than anything, as in torch. */
 
-#include <omp.h>
-
 #include "vectors.h"
 
 INLINE mask greater(vec a, vec b) { return (a > b) | (a != a); }

@@ -258,3 +258,16 @@ def test_equal_keys_mean_equal_statistics() -> None:
             assert torch.equal(kept[distance.statistic_key], statistic)
         kept[distance.statistic_key] = statistic
     assert len(kept) == 5  # feature, gram ×2, mean_std ×2
+
+
+@pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format])
+def test_gram_matrix_and_its_gradients_in_any_layout(memory: torch.memory_format) -> None:
+    x, _ = features()
+    x = x.requires_grad_(True)
+    inner = x.contiguous(memory_format=memory)
+    g = opsin.functional.gram(inner, "none")
+    flat = x.flatten(2)
+    torch.testing.assert_close(g, flat @ flat.transpose(1, 2), rtol=1e-12, atol=0)
+    (gradient,) = torch.autograd.grad(g.square().sum(), inner, retain_graph=True)
+    assert gradient.stride() == inner.stride()  # no copies on its way through the network
+    assert torch.autograd.gradgradcheck(lambda t: opsin.functional.gram(t.contiguous(memory_format=memory)), x)
