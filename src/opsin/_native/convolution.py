@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from opsin._native import library
+from opsin._native.operators import operator
 from opsin.checks import choice
 from opsin.errors import InputError
 
@@ -95,35 +96,25 @@ def filters_of(operator: object, arguments: tuple[Any, ...]) -> dict[tuple[int, 
     return {(id(weight), backward): library.packed_bytes(weight, backward=backward)}
 
 
-@torch.library.custom_op(
-    "opsin::conv3x3_relu",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor x, Tensor weight, Tensor? bias, bool relu) -> Tensor",
-)
+@operator("(Tensor x, Tensor weight, Tensor? bias, bool relu) -> Tensor")
 def conv3x3_relu(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
     """Winograd convolution of x, padded by 1, with a ReLU if asked for; differentiable by x alone."""
     return library.winograd(x, _filters(weight, backward=False), weight.shape[0], bias=bias, relu=relu)
 
 
-@torch.library.custom_op(
-    "opsin::conv3x3_relu_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor grad, Tensor? output, Tensor weight) -> Tensor",
-)
+@operator("(Tensor grad, Tensor? output, Tensor weight) -> Tensor")
 def conv3x3_relu_backward(grad: Tensor, output: Tensor | None, weight: Tensor) -> Tensor:
     """Gradient by x, out of the gradient by the output; `output` is needed if there was a ReLU."""
     return library.winograd(grad, _filters(weight, backward=True), weight.shape[1], seen=output, relu=False)
 
 
-@conv3x3_relu.register_fake
+@torch.library.register_fake("opsin::conv3x3_relu")
 def _(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
     shape = (x.shape[0], weight.shape[0], *x.shape[2:])
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-@conv3x3_relu_backward.register_fake
+@torch.library.register_fake("opsin::conv3x3_relu_backward")
 def _(grad: Tensor, output: Tensor | None, weight: Tensor) -> Tensor:
     shape = (grad.shape[0], weight.shape[1], *grad.shape[2:])
     return torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last)
@@ -151,5 +142,5 @@ def _backward_twice(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     return forward if output is None else forward.masked_fill(output <= 0, 0), None, None
 
 
-conv3x3_relu.register_autograd(_backward, setup_context=_keep)
-conv3x3_relu_backward.register_autograd(_backward_twice, setup_context=_keep_mask)
+torch.library.register_autograd("opsin::conv3x3_relu", _backward, setup_context=_keep)
+torch.library.register_autograd("opsin::conv3x3_relu_backward", _backward_twice, setup_context=_keep_mask)

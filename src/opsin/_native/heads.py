@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from opsin._native import library
+from opsin._native.operators import operator
 
 
 def takes_unit_l2(x: Tensor, y: Tensor) -> bool:
@@ -22,12 +23,7 @@ def takes_unit_l2(x: Tensor, y: Tensor) -> bool:
     )
 
 
-@torch.library.custom_op(
-    "opsin::unit_l2",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor x, Tensor y, Tensor? weights, float eps) -> Tensor",
-)
+@operator("(Tensor x, Tensor y, Tensor? weights, float eps) -> Tensor")
 def unit_l2(x: Tensor, y: Tensor, weights: Tensor | None, eps: float) -> Tensor:
     """Mean over positions of Σ_c w_c (x/(|x|+eps) - y/(|y|+eps))²; differentiable by x alone.
 
@@ -36,23 +32,18 @@ def unit_l2(x: Tensor, y: Tensor, weights: Tensor | None, eps: float) -> Tensor:
     return library.unit_l2(x, y, weights, eps)
 
 
-@torch.library.custom_op(
-    "opsin::unit_l2_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor grad, Tensor x, Tensor y, Tensor? weights, float eps) -> Tensor",
-)
+@operator("(Tensor grad, Tensor x, Tensor y, Tensor? weights, float eps) -> Tensor")
 def unit_l2_backward(grad: Tensor, x: Tensor, y: Tensor, weights: Tensor | None, eps: float) -> Tensor:
     """Gradient by x, out of the gradient by the value."""
     return library.unit_l2_backward(grad, x, y, weights, eps)
 
 
-@unit_l2.register_fake
+@torch.library.register_fake("opsin::unit_l2")
 def _(x: Tensor, y: Tensor, weights: Tensor | None, eps: float) -> Tensor:
     return x.new_empty(x.shape[0])
 
 
-@unit_l2_backward.register_fake
+@torch.library.register_fake("opsin::unit_l2_backward")
 def _(grad: Tensor, x: Tensor, y: Tensor, weights: Tensor | None, eps: float) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
@@ -80,4 +71,4 @@ def _differentiable_gradient(grad: Tensor, x: Tensor, y: Tensor, weights: Tensor
     return slope * a - inward * x
 
 
-unit_l2.register_autograd(_backward, setup_context=_keep)
+torch.library.register_autograd("opsin::unit_l2", _backward, setup_context=_keep)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from opsin._native import library
+from opsin._native.operators import operator
 
 
 def pool(layer: nn.MaxPool2d, x: Tensor) -> Tensor:
@@ -25,27 +26,25 @@ def pool(layer: nn.MaxPool2d, x: Tensor) -> Tensor:
     return layer(x)
 
 
-@torch.library.custom_op("opsin::max_pool2x2", mutates_args=(), device_types="cpu", schema="(Tensor x) -> Tensor")
+@operator("(Tensor x) -> Tensor")
 def max_pool2x2(x: Tensor) -> Tensor:
     """Maximum of each 2×2 positions: (N,C,H,W) -> (N,C,H//2,W//2)."""
     return library.max_pool(x)
 
 
-@torch.library.custom_op(
-    "opsin::max_pool2x2_backward", mutates_args=(), device_types="cpu", schema="(Tensor grad, Tensor x) -> Tensor"
-)
+@operator("(Tensor grad, Tensor x) -> Tensor")
 def max_pool2x2_backward(grad: Tensor, x: Tensor) -> Tensor:
     """Gradient by x, out of the gradient by the output."""
     return library.max_pool_backward(grad, x)
 
 
-@max_pool2x2.register_fake
+@torch.library.register_fake("opsin::max_pool2x2")
 def _(x: Tensor) -> Tensor:
     shape = (*x.shape[:2], x.shape[2] // 2, x.shape[3] // 2)
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-@max_pool2x2_backward.register_fake
+@torch.library.register_fake("opsin::max_pool2x2_backward")
 def _(grad: Tensor, x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
@@ -63,4 +62,4 @@ def _backward(ctx: Any, grad: Tensor) -> Tensor:
     return F.max_unpool2d(grad, places, (2, 2), output_size=x.shape[2:])
 
 
-max_pool2x2.register_autograd(_backward, setup_context=_keep)
+torch.library.register_autograd("opsin::max_pool2x2", _backward, setup_context=_keep)

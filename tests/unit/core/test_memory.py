@@ -17,6 +17,7 @@ from opsin.published.lpips import lpips
 
 MEASURE = """
 import re, sys, torch, opsin
+import torch._dynamo  # which torch.utils.checkpoint would import at its first call
 from pathlib import Path
 from opsin.published.lpips import lpips
 
