@@ -13,6 +13,7 @@ from pathlib import Path
 # Extra -> the distribution that it installs.
 EXTRAS = {
     "demo": "scikit-image",
+    "onnx": "onnxscript",
     "stlpips": "stlpips-pytorch",
     "timm": "timm",
     "torchmetrics": "torchmetrics",

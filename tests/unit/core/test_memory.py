@@ -46,7 +46,7 @@ def test_it_is_what_the_process_grows_by(options, monkeypatch):
         [sys.executable, "-c", MEASURE, repr(options)], check=True, capture_output=True, text=True, env=env
     )
     told = peak_memory(lpips("vgg", "random"), (1, 3, 320, 320), **options)
-    assert told == pytest.approx(int(done.stdout), rel=0.15)
+    assert told == pytest.approx(int(done.stdout), rel=0.2)
 
 
 def test_what_it_depends_on(monkeypatch):
