@@ -10,7 +10,7 @@ from opsin.report.drawing import number
 _TEMPLATE = """\
 # Benchmarks
 
-What opsin's losses cost beside those of other libraries. `make bench` measured all of it in one go and wrote this page;
+What opsin's losses cost beside those of other libraries. `make bench` measures it and writes this page;
 it does the same on your machine.
 
 ![Bars of seconds and memory, those of opsin in colour and those of its peers in grey; the table below says the same in
