@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from unittest import mock
 
 import torch
 from measuring import Step
 
 import opsin
+from opsin.published.lpips import TAPS, linear_heads
 
 warnings.filterwarnings("ignore", module="torchvision")  # peers ask it in ways that it deprecates
-
-TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 
 
 def trunk() -> dict[str, torch.Tensor]:
@@ -31,19 +29,8 @@ def load_trunk(module: torch.nn.Module) -> None:
         conv.bias.data.copy_(bias)
 
 
-def heads() -> list[torch.Tensor]:
-    """The published linear heads, from the wheel of lpips."""
-    import lpips
-
-    path = Path(lpips.__file__).parent / "weights" / "v0.1" / "vgg.pth"
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    return [state[f"lin{i}.model.1.weight"] for i in range(5)]
-
-
 def lpips_of_opsin() -> opsin.PerceptualLoss:
-    vgg = opsin.VGG("vgg16", weights="random")
-    distances = [opsin.distances.UnitL2(h) for h in heads()]
-    return opsin.PerceptualLoss([opsin.Term(vgg, tap, d) for tap, d in zip(TAPS, distances, strict=True)])
+    return opsin.published.lpips("vgg", weights="random")
 
 
 def lpips_of_its_authors() -> torch.nn.Module:
@@ -63,8 +50,9 @@ def piq(y: torch.Tensor) -> Step:
     import piq
     from torchvision.models import vgg16
 
+    heads = [head.reshape(1, -1, 1, 1) for head in linear_heads("vgg16")]
     with mock.patch("piq.perceptual.vgg16", lambda **_: vgg16(weights=None)):
-        loss = piq.ContentLoss("vgg16", layers=TAPS, weights=heads(), normalize_features=True)
+        loss = piq.ContentLoss("vgg16", layers=TAPS["vgg16"], weights=heads, normalize_features=True)
     load_trunk(loss.model)
     return lambda x: loss(x, y)
 

@@ -207,7 +207,7 @@ class PerceptualLoss(nn.Module):
         terms = {name: term for name, term in self._terms.items() if name not in tiled}
         options = (flat, mask, shrink_mask, maps)
         if low:
-            results = evaluate_recomputing(terms, targets, *options)
+            results = evaluate_recomputing(terms, targets, *options, graded=graded)
         else:
             features = shared_pass(terms.values(), flat, graded=graded)
             results = evaluate_terms(terms, features, targets, *options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -95,23 +96,21 @@ def fit_memory(
     Raises:
         InputError: nothing stays within it; the message tells what comes nearest.
     """
-    best: tuple[int, dict[str, Any]] | None = None
     choices: list[dict[str, Any]] = [{}, {"memory": "low"}] if gradient else [{}]
     choices += [{"tile": tile} for tile in _TILES if tile < max(shape[-2:])]
+    peaks: list[tuple[int, dict[str, Any]]] = []
     reason = ""
     for options in choices:
         try:
-            peak = peak_memory(loss, shape, gradient=gradient, kept=kept, **options)
+            peaks.append((peak_memory(loss, shape, gradient=gradient, kept=kept, **options), options))
         except InputError as error:
             if "tile" not in options:
                 raise
             reason = f" ({error})"
             break
-        if peak <= limit:
+        if peaks[-1][0] <= limit:
             return options
-        if best is None or peak < best[0]:
-            best = peak, options
-    least, options = best if best is not None else (0, {})
+    least, options = min(peaks, key=itemgetter(0))
     raise InputError(
         f"limit must be at least {least:,} bytes for images of shape {tuple(shape)}, with {options or 'no options'}, "
         f"got {limit:,}{reason}. Make the images or the batch smaller."

@@ -19,6 +19,8 @@ def evaluate_recomputing(
     mask: Tensor | None,
     shrink_mask: bool,
     maps: bool,
+    *,
+    graded: bool,
 ) -> dict[str, TermResult]:
     """`evaluate_terms` of x with less memory: values, maps and gradients are the same to the bit.
 
@@ -26,7 +28,6 @@ def evaluate_recomputing(
     pooling, when the gradient comes there. That is the value of an additive term, and the statistic of one that
     compares sums. The features of all others are kept: what they do may be random, or dear.
     """
-    graph = torch.is_grad_enabled() and x.requires_grad
 
     def reduce(key: str, tap: str, feature: Tensor) -> tuple[dict[str, TermResult], dict[StatisticKey, Any], Any]:
         features = {key: {tap: feature}}
@@ -44,7 +45,7 @@ def evaluate_recomputing(
     results: dict[str, TermResult] = {}
     statistics: dict[StatisticKey, Any] = {}
     features: dict[str, dict[str, Tensor]] = {}
-    for key, taps in shared_pass(terms.values(), x, graded=graph, reduce=reduce).items():
+    for key, taps in shared_pass(terms.values(), x, graded=graded, reduce=reduce).items():
         for tap, (values, made, feature) in taps.items():
             results |= values
             statistics |= made

@@ -95,7 +95,7 @@ class Term:
             raise InputError(f"weight must be a finite number, got {weight}. Check where it comes from.")
         values = {
             "extractor": extractor,
-            "tap": taps[0] if len(taps) == 1 else taps,
+            "tap": _alone(taps),
             "distance": made,
             "weight": float(weight),
             "reference": reference,
@@ -138,6 +138,15 @@ class Term:
     def target_key(self, reference: str) -> str:
         """Where `Targets` keep the statistic of one of this term's references."""
         return f"{reference}: {self.statistic_key}"
+
+    def kept(self, targets: Mapping[str, Any]) -> Any:
+        """The statistic of its reference among `targets`, or a tuple of several."""
+        return _alone(tuple(targets[self.target_key(reference)] for reference in self.references))
+
+
+def _alone(values: tuple[Any, ...]) -> Any:
+    """The only one of the values, or all of them if there are several or none."""
+    return values[0] if len(values) == 1 else values
 
 
 def _keeps(kind: type, promise: str, *methods: str) -> bool:
@@ -205,8 +214,7 @@ def shared_pass(
 
 def term_feature(term: Term, features: Mapping[str, Mapping[str, Tensor]]) -> Any:
     """The feature map of a term, or a tuple of several, in float32 at least, out of what `shared_pass` gives."""
-    maps = tuple(at_least_float32(features[term.extractor.spec.key][tap]) for tap in term.taps)
-    return maps[0] if len(maps) == 1 else maps
+    return _alone(tuple(at_least_float32(features[term.extractor.spec.key][tap]) for tap in term.taps))
 
 
 def term_statistic(term: Term, features: Mapping[str, Mapping[str, Tensor]]) -> Any:
@@ -247,8 +255,7 @@ def evaluate_terms(
             key = (term.statistic_key, bool(term.weight))
             if key not in statistics:
                 statistics[key] = term_statistic(term, features)
-            kept = tuple(targets[term.target_key(reference)] for reference in term.references)
-            results[name] = _compare(name, term, statistics[key], kept, x, mask, shrink_mask, maps)
+            results[name] = _compare(name, term, statistics[key], term.kept(targets), x, mask, shrink_mask, maps)
     return results
 
 
@@ -256,15 +263,14 @@ def _compare(
     name: str,
     term: Term,
     a: Any,
-    kept: tuple[Any, ...],
+    b: Any,
     x: Tensor,
     mask: Tensor | None,
     shrink_mask: bool,
     maps: bool,
 ) -> TermResult:
-    """A term's value and map; `kept` are the statistics of its references."""
+    """A term's value and map, out of the statistic `a` of x and what is kept of its references, `b`."""
     distance = term.distance
-    b: Any = kept[0] if len(kept) == 1 else kept
     with full_precision(x):
         if isinstance(distance, SpatialDistance) and (mask is not None or maps):
             picture = distance.map(a, b)
@@ -277,7 +283,7 @@ def _compare(
                 return value, to_pixels(picture, x)
             return value, None
         if mask is not None:
-            check_no_mask({name: term})
+            raise no_map(name, term)
         value = distance(a) if isinstance(distance, Regularizer) else distance.compare(a, b)
     if value.shape != x.shape[:1]:
         raise InputError(
@@ -306,17 +312,12 @@ def shrunk_field(term: Term) -> ReceptiveField:
     return field
 
 
-def check_no_mask(terms: Mapping[str, Term]) -> None:
-    """Raise if there is any of these terms, which have no map that a mask could limit.
-
-    Raises:
-        InputError: there is one.
-    """
-    for name, term in terms.items():
-        raise InputError(
-            f"mask must be for terms that have a map, got one for {name!r} ({term.distance.name}). "
-            "Crop the images instead, or add that term without a mask."
-        )
+def no_map(name: str, term: Term) -> InputError:
+    """The error of a mask for a term that has no map which it could limit."""
+    return InputError(
+        f"mask must be for terms that have a map, got one for {name!r} ({term.distance.name}). "
+        "Crop the images instead, or add that term without a mask."
+    )
 
 
 def name_terms(terms: Sequence[Term]) -> dict[str, Term]:

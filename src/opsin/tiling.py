@@ -1,8 +1,9 @@
 """Values and gradients of losses of images of any size, tile by tile, equal to those of the whole image.
 
-additive distances    d = Σ over positions. Each tile adds its share, and its share of the gradient: one sweep.
-summed statistics     d(S(x), S(y)), S a function of Σ over positions. One sweep, without a graph, adds the sums up.
-That gives d and its gradient by the sums, which a second sweep takes on to the pixels.
+Additive distances are d = Σ over positions: each tile adds its share, and its share of the gradient, in one sweep.
+
+Summed statistics are compared as d(S(x), S(y)), S a function of Σ over positions. One sweep, without a graph, adds the
+sums up. That gives d and its gradient by the sums, which a second sweep takes on to the pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from opsin.results import Targets
 from opsin.terms import (
     Term,
     TermResult,
-    check_no_mask,
+    no_map,
     shared_pass,
     shrunk_field,
     term_feature,
@@ -131,24 +132,20 @@ def evaluate_tiled(
     for group in _by_network(terms.values()):
         additive = {name: term for name, term in terms.items() if term in group and term.is_additive}
         summed = {name: term for name, term in terms.items() if term in group and name not in additive}
-        if mask is not None:
-            check_no_mask(summed)
+        if mask is not None and summed:
+            raise no_map(*next(iter(summed.items())))
         tiling = _tiling(group, x, tile)
         shares = _Shares(additive, tiling, x, targets, references, mask, shrink_mask, maps)
         # The first sweep: the sums that a gradient needs or, without one, everything.
         first = list(summed.values()) if graded else group
-        if first:
-            first_tiling = _tiling(first, x, tile)
-            sums = _Sums(summed.values(), first_tiling)
-            with torch.no_grad():
-                for part in first_tiling:
-                    features = _pass(part, part.cut(x), first)
-                    sums.add(features)
-                    if not graded:
-                        shares.add(part, features, shares.references(part))
-            values |= sums.compare(summed, targets, graded=graded)
-        else:
-            sums = _Sums([], tiling)
+        sums = _Sums(summed.values(), tiling)
+        with torch.no_grad():
+            for part in _tiling(first, x, tile) if first else ():
+                features = _pass(part, part.cut(x), first)
+                sums.add(features)
+                if not graded:
+                    shares.add(part, features, shares.references(part))
+        values |= sums.compare(summed, targets, graded=graded)
         if gradient is not None:
             for part in tiling:
                 kept = shares.references(part)
@@ -214,8 +211,8 @@ class _Shares:
                 self._masks[name] = resize_mask(mask, self._sizes[name], shrunk_field(term) if shrink_mask else None)
         self._covered = {name: covered(small, name) for name, small in self._masks.items()}
 
-    def references(self, part: Tile) -> dict[str, tuple[Tensor, ...]]:
-        """Statistics of a tile of the references: term -> one for each of its references."""
+    def references(self, part: Tile) -> dict[str, Any]:
+        """Statistics of a tile of the references: term -> one, or a tuple of several."""
         made: dict[str, Tensor] = {}
         for reference, images in self._references.items():
             new = {term.target_key(reference): term for term in self._terms.values() if reference in term.references}
@@ -226,34 +223,31 @@ class _Shares:
                     for key, term in new.items():
                         # A copy, so that the halo's features go.
                         made[key] = term_statistic(term, features).clone(memory_format=torch.channels_last)
-        return {
-            name: tuple(
-                made[key] if key in made else part.part(term.taps[0], self._targets[key])
-                for key in map(term.target_key, term.references)
-            )
-            for name, term in self._terms.items()
-        }
+        for term in self._terms.values():
+            for key in map(term.target_key, term.references):
+                if key not in made:
+                    made[key] = part.part(term.taps[0], self._targets[key])
+        return {name: term.kept(made) for name, term in self._terms.items()}
 
-    def add(self, part: Tile, features: Features, kept: Mapping[str, tuple[Tensor, ...]]) -> list[Tensor]:
+    def add(self, part: Tile, features: Features, kept: Mapping[str, Any]) -> list[Tensor]:
         """Add a tile's shares up, and return those that have a gradient: Σ over images of weight · share."""
         statistics: dict[tuple[str, bool], Tensor] = {}
         slopes = []
-        for name, references in kept.items():
+        for name, b in kept.items():
             term = self._terms[name]
             with nullcontext() if term.weight else torch.no_grad():
                 key = (term.statistic_key, bool(term.weight))
                 if key not in statistics:
                     statistics[key] = term_statistic(term, features)
                 with full_precision(statistics[key]):
-                    share = self._share(name, part, statistics[key], references)
+                    share = self._share(name, part, statistics[key], b)
                 self.values[name] += share.detach()
                 if share.requires_grad:
                     slopes.append(term.weight * share.sum())
         return slopes
 
-    def _share(self, name: str, part: Tile, a: Tensor, references: tuple[Tensor, ...]) -> Tensor:
+    def _share(self, name: str, part: Tile, a: Tensor, b: Any) -> Tensor:
         distance: Any = self._terms[name].distance
-        b = references[0] if len(references) == 1 else references
         tap = self._terms[name].taps[0]
         tile, whole = a.shape[2] * a.shape[3], self._sizes[name][0] * self._sizes[name][1]
         share = distance.share(tile, whole)
@@ -305,12 +299,9 @@ class _Sums:
             statistics = self.statistics()
             for name, term in terms.items():
                 distance: Any = term.distance
-                a, kept = (
-                    statistics[term.statistic_key],
-                    [targets[key] for key in map(term.target_key, term.references)],
-                )
+                a = statistics[term.statistic_key]
                 with full_precision(a):
-                    value = distance.compare(a, kept[0] if len(kept) == 1 else tuple(kept))
+                    value = distance.compare(a, term.kept(targets))
                 values[name] = value.detach()
                 if term.weight:
                     slopes.append(term.weight * value.sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -245,6 +245,14 @@ class Extractor(nn.Module, ABC):
         """Whether the features at `taps` take no more memory than the images do, whatever their size."""
         return all(tap == "image" for tap in taps)
 
+    @staticmethod
+    def _give(
+        features: Mapping[str, Tensor], taps: Iterable[str], graph: Collection[str] | None, reduce: Reduce | None
+    ) -> dict[str, Any]:
+        """What `forward` returns of features: those outside of `graph` (if not None) detached, each reduced."""
+        kept = {tap: features[tap] if graph is None or tap in graph else features[tap].detach() for tap in taps}
+        return kept if reduce is None else {tap: reduce(tap, feature) for tap, feature in kept.items()}
+
     def check_taps(self, taps: Iterable[str]) -> list[str]:
         """Return `taps` without repeats, each checked.
 
@@ -301,9 +309,7 @@ class ImageExtractor(Extractor):
     ) -> dict[str, Any]:
         """The images themselves; see `Extractor.forward`."""
         self._check_tensor(images)
-        keep = with_graph is None or "image" in with_graph
-        features = {tap: images if keep else images.detach() for tap in self.check_taps(taps)}
-        return features if reduce is None else {tap: reduce(tap, feature) for tap, feature in features.items()}
+        return self._give({"image": images}, self.check_taps(taps), with_graph, reduce)
 
     def config(self) -> dict[str, Any]:
         """The arguments that make this extractor anew."""

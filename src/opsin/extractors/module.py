@@ -168,8 +168,7 @@ class ModuleExtractor(Extractor):
             features = {"image": x}
             if wanted != ["image"]:
                 features |= self._run(x, [tap for tap in wanted if tap != "image"])
-            kept = {tap: features[tap] if tap in graph else features[tap].detach() for tap in wanted}
-            return kept if reduce is None else {tap: reduce(tap, feature) for tap, feature in kept.items()}
+            return self._give(features, wanted, graph, reduce)
 
         # Nothing is known of what goes on inside: all of it is computed again.
         return run(x) if reduce is None else checkpoint(run, x, use_reentrant=False)

@@ -157,9 +157,8 @@ class PieAPP(Extractor):
                     f"images must be at least {PATCH}×{PATCH} for PieAPP, got {height}×{width}. Enlarge them."
                 )
             features["patches"] = self._patches(images if "patches" in graph else images.detach())
-        kept = {tap: features[tap] if tap in graph else features[tap].detach() for tap in wanted}
         # It computes its patches again for the gradient whatever is asked for.
-        return kept if reduce is None else {tap: reduce(tap, feature) for tap, feature in kept.items()}
+        return self._give(features, wanted, graph, reduce)
 
     def _patches(self, images: Tensor) -> Tensor:
         """(N,3,H,W) -> (N,1024,rows,columns), one row of patches at a time."""

@@ -196,7 +196,7 @@ class SequentialExtractor(Extractor):
 
     def map_size(self, tap: str, height: int, width: int) -> tuple[int, int]:
         """Height and width of `tap` of an image of that size; see `Extractor.map_size`."""
-        return self._output_size(self._steps_to([tap]), height, width)
+        return self._checked_size(self._steps_to([tap]), height, width)
 
     def minimum_size(self, tap: str) -> int:
         """The least height and width of an image that has this tap."""
@@ -215,7 +215,7 @@ class SequentialExtractor(Extractor):
         self._check_tensor(images)
         wanted = self.check_taps(taps)
         steps = self._steps_to(wanted)
-        self._output_size(steps, *images.shape[-2:])
+        self._checked_size(steps, *images.shape[-2:])
         graph = set(wanted if with_graph is None else with_graph).intersection(wanted)
         graph_depth = max((self._depth[tap] for tap in graph), default=-1)
         x = images if graph else images.detach()
@@ -270,7 +270,7 @@ class SequentialExtractor(Extractor):
             features |= given
         return {tap: features[tap] for tap in wanted}
 
-    def _output_size(self, steps: Sequence[Step], height: int, width: int) -> tuple[int, int]:
+    def _checked_size(self, steps: Sequence[Step], height: int, width: int) -> tuple[int, int]:
         size = _output_size(steps, height), _output_size(steps, width)
         if min(size) < 1:
             deepest = steps[-1].tap

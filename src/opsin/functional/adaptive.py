@@ -84,7 +84,7 @@ def entropy_weights(features: Sequence[Tensor], clip: float = 0.5) -> list[Tenso
     for feature in features:
         values = feature.clamp_min(0.0).flatten(2)
         shares = values / values.sum(dim=2, keepdim=True).clamp_min(_TINY)
-        entropy = -torch.xlogy(shares, shares).sum(dim=2)
+        entropy = torch.special.entr(shares).sum(dim=2)
         parts.append(entropy / (entropy.mean(dim=1, keepdim=True) + _TINY))
     weights = _shares(torch.cat(parts, dim=1))
     spread, mean = torch.std_mean(weights, dim=1, keepdim=True, correction=0)

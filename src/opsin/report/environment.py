@@ -47,9 +47,8 @@ def machine() -> Machine:
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # torch warns of a driver that isn't there or is too old: then there is no device
+        # torch warns of a driver that isn't there or is too old: then there is no device.
+        warnings.simplefilter("ignore")
         devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return Machine(
         system=f"{platform.system()} {platform.machine()}",

@@ -14,19 +14,13 @@ import opsin
 from opsin.published.listing import LOSSES
 
 SIZE = 64
-SMALLER = {"fdl": {"projections": 16, "patch": 2}, "strotss": {"max_points": 256}}
+Make = Callable[[str], opsin.PerceptualLoss]
 
 # Those that read values in each step.
 WAITING = {
     "e-lpips": DataDependentOutputException,  # draws sizes, shifts and orders of colours
     "contextual": DynamicOutputShapeException,  # keeps as many rows for the gradient as hold a maximum
 }
-
-
-def make(name: str) -> opsin.PerceptualLoss:
-    listed = LOSSES[name]
-    options = {} if listed.network == "image" else {"weights": "random"}
-    return listed.make(**options, **SMALLER.get(name, {}), validate="never")
 
 
 def step(loss: opsin.PerceptualLoss, x: Tensor, targets: opsin.Targets) -> tuple[Tensor, Tensor]:
@@ -43,12 +37,12 @@ def step_without_values(loss: opsin.PerceptualLoss) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES.keys() - WAITING))
-def test_a_step_reads_no_values(name: str) -> None:
+def test_a_step_reads_no_values(name: str, make: Make) -> None:
     step_without_values(make(name))
 
 
 @pytest.mark.parametrize("name", WAITING)
-def test_these_read_values(name: str) -> None:
+def test_these_read_values(name: str, make: Make) -> None:
     loss = make(name)
     with pytest.raises(WAITING[name]):
         step_without_values(loss)
@@ -72,7 +66,7 @@ def _no_waiting() -> Iterator[Callable[[], None]]:
     torch.cuda.set_sync_debug_mode("default")
 
 
-def on_cuda(name: str) -> tuple[opsin.PerceptualLoss, Tensor, opsin.Targets]:
+def on_cuda(name: str, make: Make) -> tuple[opsin.PerceptualLoss, Tensor, opsin.Targets]:
     loss = make(name).to("cuda")
     x, y = torch.rand(2, 2, 3, SIZE, SIZE, device="cuda").unbind()
     return loss, x, loss.targets(**dict.fromkeys(loss.references, y))
@@ -80,8 +74,8 @@ def on_cuda(name: str) -> tuple[opsin.PerceptualLoss, Tensor, opsin.Targets]:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", COMMON)
-def test_cuda_does_not_wait(name: str, _no_waiting: Callable[[], None]) -> None:
-    loss, x, targets = on_cuda(name)
+def test_cuda_does_not_wait(name: str, _no_waiting: Callable[[], None], make: Make) -> None:
+    loss, x, targets = on_cuda(name, make)
     step(loss, x, targets)  # libraries set themselves up in the first one
     torch.cuda.synchronize()
     _no_waiting()
@@ -90,8 +84,8 @@ def test_cuda_does_not_wait(name: str, _no_waiting: Callable[[], None]) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", COMMON)
-def test_a_cuda_graph_of_a_step(name: str) -> None:
-    loss, x, targets = on_cuda(name)
+def test_a_cuda_graph_of_a_step(name: str, make: Make) -> None:
+    loss, x, targets = on_cuda(name, make)
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
