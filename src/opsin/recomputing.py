@@ -45,7 +45,7 @@ def evaluate_recomputing(
     results: dict[str, TermResult] = {}
     statistics: dict[StatisticKey, Any] = {}
     features: dict[str, dict[str, Tensor]] = {}
-    for key, taps in shared_pass(terms.values(), x, graded=graded, reduce=reduce).items():
+    for key, taps in shared_pass(terms.values(), x, graded=graded, reduce=reduce, recompute=True).items():
         for tap, (values, made, feature) in taps.items():
             results |= values
             statistics |= made

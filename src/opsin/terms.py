@@ -186,6 +186,7 @@ def shared_pass(
     *,
     graded: bool,
     reduce: Callable[[str, str, Tensor], Any] | None = None,
+    recompute: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """One pass of each network for the union of the terms' taps: extractor key -> tap -> feature.
 
@@ -194,6 +195,7 @@ def shared_pass(
         images: (N,3,H,W) in [0,1].
         graded: whether gradients shall reach the images, through the taps of terms whose weight is not 0.
         reduce: (extractor key, tap, feature) -> what is wanted of it; see `Extractor.forward`.
+        recompute: see there.
     """
     extractors: dict[str, Extractor] = {}
     wanted: dict[str, dict[str, bool]] = {}
@@ -207,6 +209,8 @@ def shared_pass(
     for key, extractor in extractors.items():
         # Extractors that others wrote need not know of what isn't asked of them.
         options: dict[str, Any] = {} if reduce is None else {"reduce": partial(reduce, key)}
+        if recompute:
+            options["recompute"] = True
         graph = [tap for tap, graph in wanted[key].items() if graph]
         features[key] = extractor(images, list(wanted[key]), with_graph=graph, **options)
     return features

@@ -180,10 +180,13 @@ def _tiling(group: list[Term], images: Tensor, tile: int) -> Tiling:
 
 def _pass(part: Tile, images: Tensor, terms: Iterable[Term], *, graded: bool = False) -> Features:
     """What a tile owns of the features of its pixels."""
-    return {
-        key: {tap: part.owned(tap, feature) for tap, feature in features.items()}
-        for key, features in shared_pass(terms, images, graded=graded).items()
-    }
+
+    def reduce(_: str, tap: str, feature: Tensor) -> Tensor:
+        owned = part.owned(tap, feature)
+        # A copy, so that the halo goes.
+        return owned if owned.shape == feature.shape else owned.clone(memory_format=torch.channels_last)
+
+    return shared_pass(terms, images, graded=graded, reduce=reduce)
 
 
 class _Shares:
@@ -220,9 +223,7 @@ class _Shares:
             if new:
                 with torch.no_grad():
                     features = _pass(part, part.cut(images), new.values())
-                    for key, term in new.items():
-                        # A copy, so that the halo's features go.
-                        made[key] = term_statistic(term, features).clone(memory_format=torch.channels_last)
+                    made |= {key: term_statistic(term, features) for key, term in new.items()}
         for term in self._terms.values():
             for key in map(term.target_key, term.references):
                 if key not in made:

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SOURCES = [HERE / f"{name}.c" for name in ("winograd", "heads", "pooling", "memory")]
+SOURCES = [HERE / f"{name}.c" for name in ("winograd", "narrow", "heads", "pooling", "memory")]
 LEVELS = {
     "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"],
     "avx2": ["-mavx2", "-mfma"],
@@ -23,6 +23,8 @@ LEVELS = {
 }
 # FMA wherever there is one; nobody reads errno or floating-point exceptions. NaNs and infinities keep their meaning.
 _FLAGS = ["-std=gnu11", "-O3", "-fPIC", "-fopenmp", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+# Vectors are never handed from one file to another.
+_FLAGS += ["-Wno-psabi"]
 
 
 def library(level: str) -> Path:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from opsin._native import library
-from opsin._native.operators import operator
+from opsin._native.operators import operator, unpack_bits
 from opsin.checks import choice
 from opsin.errors import InputError
 
@@ -46,7 +46,7 @@ def convolve(layer: nn.Conv2d, x: Tensor, *, relu: bool = False, algorithm: str 
     Shape: (N,C,H,W) -> (N,O,H',W').
     """
     if algorithm != "direct" and _applies(layer, x) and (algorithm == "winograd" or _wins(layer, x)):
-        return conv3x3_relu(x, layer.weight, layer.bias, relu)
+        return conv3x3_relu(x, layer.weight, layer.bias, relu)[0]
     x = layer(x)
     return torch.relu_(x) if relu else x
 
@@ -70,7 +70,9 @@ def _wins(layer: nn.Conv2d, x: Tensor) -> bool:
     if library.level() == "default":
         return False
     channels, pixels = min(layer.in_channels, layer.out_channels), x.shape[2] * x.shape[3]
-    return channels >= 64 and pixels >= 16 * 16
+    if library.is_narrow(layer.weight):
+        return layer.out_channels >= 32 and pixels >= 128 * 128
+    return (channels >= 64 and pixels >= 16 * 16) or (channels >= 32 and pixels >= 24 * 24)
 
 
 def _filters(weight: Tensor, *, backward: bool) -> Tensor:
@@ -80,8 +82,7 @@ def _filters(weight: Tensor, *, backward: bool) -> Tensor:
         _packed[weight] = {}
     kept = _packed[weight]
     if backward not in kept or kept[backward][0] != state:
-        # The gradient is a convolution with the filters turned by 180 degrees, from outputs to inputs.
-        kept[backward] = state, library.pack(weight.flip(2, 3).transpose(0, 1) if backward else weight)
+        kept[backward] = state, library.pack(weight, backward=backward)
     return kept[backward][1]
 
 
@@ -96,39 +97,45 @@ def filters_of(operator: object, arguments: tuple[Any, ...]) -> dict[tuple[int, 
     return {(id(weight), backward): library.packed_bytes(weight, backward=backward)}
 
 
-@operator("(Tensor x, Tensor weight, Tensor? bias, bool relu) -> Tensor")
-def conv3x3_relu(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    """Winograd convolution of x, padded by 1, with a ReLU if asked for; differentiable by x alone."""
-    return library.winograd(x, _filters(weight, backward=False), weight.shape[0], bias=bias, relu=relu)
+@operator("(Tensor x, Tensor weight, Tensor? bias, bool relu) -> (Tensor, Tensor)")
+def conv3x3_relu(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> tuple[Tensor, Tensor]:
+    """Convolution of x, padded by 1, with a ReLU if asked for, and bits of where that clipped; differentiable by x alone.
+
+    See `library.convolution`.
+    """
+    return library.convolution(x, _filters(weight, backward=False), weight, bias=bias, relu=relu)
 
 
-@operator("(Tensor grad, Tensor? output, Tensor weight) -> Tensor")
-def conv3x3_relu_backward(grad: Tensor, output: Tensor | None, weight: Tensor) -> Tensor:
-    """Gradient by x, out of the gradient by the output; `output` is needed if there was a ReLU."""
-    return library.winograd(grad, _filters(weight, backward=True), weight.shape[1], seen=output, relu=False)
+@operator("(Tensor grad, Tensor? clipped, Tensor weight) -> Tensor")
+def conv3x3_relu_backward(grad: Tensor, clipped: Tensor | None, weight: Tensor) -> Tensor:
+    """Gradient by x, out of the gradient by the output; `clipped` is needed if there was a ReLU."""
+    return library.convolution_backward(grad, _filters(weight, backward=True), weight, clipped=clipped)
 
 
 @torch.library.register_fake("opsin::conv3x3_relu")
-def _(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    shape = (x.shape[0], weight.shape[0], *x.shape[2:])
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+def _(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> tuple[Tensor, Tensor]:
+    n, _, h, w = x.shape
+    out = weight.shape[0]
+    y = torch.empty((n, out, h, w), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    bits = torch.empty((n, h, w, library.bit_bytes(out)) if relu else 0, dtype=torch.uint8, device=x.device)
+    return y, bits
 
 
 @torch.library.register_fake("opsin::conv3x3_relu_backward")
-def _(grad: Tensor, output: Tensor | None, weight: Tensor) -> Tensor:
+def _(grad: Tensor, clipped: Tensor | None, weight: Tensor) -> Tensor:
     shape = (grad.shape[0], weight.shape[1], *grad.shape[2:])
     return torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last)
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, bool], output: Tensor) -> None:
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, bool], output: tuple[Tensor, Tensor]) -> None:
     _, weight, _, relu = inputs
-    # The output is there anyway, as the input of the next layer: the mask of the ReLU takes no memory.
-    ctx.save_for_backward(weight, output if relu else None)
+    # Neither the input nor the output, which go where nobody else wants them: the gradient needs a bit of each value.
+    ctx.save_for_backward(weight, output[1] if relu else None)
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-    weight, output = ctx.saved_tensors
-    return conv3x3_relu_backward(grad, output, weight), None, None, None
+def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None, None]:
+    weight, clipped = ctx.saved_tensors
+    return conv3x3_relu_backward(grad, clipped, weight), None, None, None
 
 
 def _keep_mask(ctx: Any, inputs: tuple[Tensor, Tensor | None, Tensor], output: Tensor) -> None:
@@ -137,9 +144,9 @@ def _keep_mask(ctx: Any, inputs: tuple[Tensor, Tensor | None, Tensor], output: T
 
 def _backward_twice(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     # The gradient is linear in the gradient behind it.
-    output, weight = ctx.saved_tensors
-    forward = conv3x3_relu(grad, weight, None, False)
-    return forward if output is None else forward.masked_fill(output <= 0, 0), None, None
+    clipped, weight = ctx.saved_tensors
+    forward, _ = conv3x3_relu(grad, weight, None, False)
+    return forward if clipped is None else forward.masked_fill(unpack_bits(clipped, weight.shape[0]), 0), None, None
 
 
 torch.library.register_autograd("opsin::conv3x3_relu", _backward, setup_context=_keep)

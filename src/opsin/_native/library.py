@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from opsin._native.build import library
 from opsin.tracing import is_traced
@@ -45,8 +46,13 @@ def _load() -> ctypes.CDLL | MissingLibraryError:
         "opsin_winograd_filters_size": (_SIZE, [_SIZE, _SIZE]),
         "opsin_winograd_work_size": (_SIZE, [_SIZE, _SIZE]),
         "opsin_winograd_filters": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _INT]),
-        "opsin_winograd": (None, [*[_POINTER] * 4, _INT, *[_POINTER] * 2, *[_SIZE] * 5, _INT]),
-        "opsin_max_pool": (None, [*[_POINTER] * 2, *[_SIZE] * 4, _INT]),
+        "opsin_winograd": (None, [*[_POINTER] * 7, *[_SIZE] * 5, _INT]),
+        "opsin_panel": (_SIZE, []),
+        "opsin_narrow_work_size": (_SIZE, [_SIZE, _SIZE]),
+        "opsin_narrow_backward_work_size": (_SIZE, [_SIZE] * 3),
+        "opsin_narrow": (None, [*[_POINTER] * 6, *[_SIZE] * 5, _INT]),
+        "opsin_narrow_backward": (None, [*[_POINTER] * 5, *[_SIZE] * 5, _INT]),
+        "opsin_max_pool": (None, [*[_POINTER] * 3, *[_SIZE] * 4, _INT]),
         "opsin_max_pool_backward": (None, [*[_POINTER] * 3, *[_SIZE] * 4, _INT]),
         "opsin_use_huge_pages": (None, [_POINTER, _SIZE]),
         "opsin_unit_l2_work_size": (_SIZE, [_SIZE, _SIZE]),
@@ -95,47 +101,95 @@ def _library() -> ctypes.CDLL:
     return lib
 
 
-def pack(weight: Tensor) -> Tensor:
-    """Filters (O,C,3,3), float32, transformed and laid out for `winograd`."""
+def pack(weight: Tensor, *, backward: bool) -> Tensor:
+    """Filters (O,C,3,3), float32, laid out for `convolution` or `convolution_backward`."""
     lib = _library()
-    weight = weight.detach().contiguous()
+    weight = weight.detach()
+    if is_narrow(weight):
+        matrix = weight.permute(0, 2, 3, 1).flatten(1)
+        return _panels(lib, matrix if backward else matrix.T)
+    # The gradient is a convolution with the filters turned by 180 degrees, from outputs to inputs.
+    weight = (weight.flip(2, 3).transpose(0, 1) if backward else weight).contiguous()
     out, channels = weight.shape[:2]
-    packed = torch.empty(lib.opsin_winograd_filters_size(channels, out))
+    packed = torch.empty(lib.opsin_winograd_filters_size(channels, out), dtype=torch.float32)
     lib.opsin_winograd_filters(weight.data_ptr(), packed.data_ptr(), channels, out, torch.get_num_threads())
     return packed
 
 
 def packed_bytes(weight: Tensor, *, backward: bool) -> int:
-    """Size of what `pack` gives, of filters (O,C,3,3) or of those of their gradient."""
+    """Size of what `pack` gives, of filters (O,C,3,3)."""
     out, channels = weight.shape[1::-1] if backward else weight.shape[:2]
+    if is_narrow(weight):
+        return 0
     return 4 * _library().opsin_winograd_filters_size(channels, out)
 
 
-def winograd(
-    x: Tensor, packed: Tensor, channels: int, *, seen: Tensor | None = None, bias: Tensor | None = None, relu: bool
-) -> Tensor:
-    """3×3 convolution padded by 1; (N,C,H,W), float32 -> (N,channels,H,W), in channels_last.
+def is_narrow(weight: Tensor) -> bool:
+    """Whether filters (O,C,3,3) are of so few channels that Winograd's transforms don't pay."""
+    return weight.shape[1] <= 4
+
+
+def _panels(lib: ctypes.CDLL, matrix: Tensor) -> Tensor:
+    """(K,columns) -> (panels,K,PANEL), zeros behind the last column."""
+    wide = lib.opsin_panel()
+    padded = F.pad(matrix, (0, -matrix.shape[1] % wide))
+    return padded.reshape(len(matrix), -1, wide).transpose(0, 1).contiguous()
+
+
+def bit_bytes(channels: int) -> int:
+    """Bytes that one bit for each channel takes."""
+    return (channels + 7) // 8
+
+
+def convolution(x: Tensor, packed: Tensor, weight: Tensor, *, bias: Tensor | None, relu: bool) -> tuple[Tensor, Tensor]:
+    """3×3 convolution padded by 1, through a ReLU if asked for, and where that clipped.
+
+    Shape: (N,C,H,W), float32 -> (N,O,H,W), in channels_last; (N,H,W,bytes), bits of the channels, or nothing.
 
     Args:
         x: what is convolved.
         packed: its filters; see `pack`.
-        channels: how many there are.
-        seen: of x's shape: x is taken as 0 where this is not positive, the gradient of a ReLU that gave it.
+        weight: the filters themselves, for their shape.
         bias: added to the output.
         relu: clip the output at 0.
     """
     lib = _library()
-    n, c, h, w = x.shape
     x = x.contiguous(memory_format=torch.channels_last)
-    seen = None if seen is None else seen.contiguous(memory_format=torch.channels_last)
     bias = None if bias is None else bias.contiguous()
+    n, c, h, w = x.shape
+    channels = weight.shape[0]
     y = _new_map(lib, (n, channels, h, w))
+    clipped = torch.empty((n, h, w, bit_bytes(channels)) if relu else 0, dtype=torch.uint8)
     threads = torch.get_num_threads()
-    work = torch.empty(threads * lib.opsin_winograd_work_size(c, channels), dtype=torch.float32)
-    lib.opsin_winograd(
-        *map(_address, (x, seen, packed, bias)), relu, y.data_ptr(), work.data_ptr(), n, h, w, c, channels, threads
-    )
-    return y
+    tensors = *map(_address, (x, packed, bias, y)), _address(clipped) if relu else None
+    sizes = n, h, w, c, channels, threads
+    if is_narrow(weight):
+        work = _work(threads * lib.opsin_narrow_work_size(w, c))
+        lib.opsin_narrow(*tensors, work.data_ptr(), *sizes)
+    else:
+        work = _work(threads * lib.opsin_winograd_work_size(c, channels))
+        lib.opsin_winograd(tensors[0], None, *tensors[1:], work.data_ptr(), *sizes)
+    return y, clipped
+
+
+def convolution_backward(grad: Tensor, packed: Tensor, weight: Tensor, *, clipped: Tensor | None) -> Tensor:
+    """Gradient of `convolution` by x, out of that by its value; (N,O,H,W) -> (N,C,H,W), in channels_last."""
+    lib = _library()
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    clipped = None if clipped is None else clipped.contiguous()
+    n, _, h, w = grad.shape
+    out, channels = weight.shape[:2]
+    dx = _new_map(lib, (n, channels, h, w))
+    threads = torch.get_num_threads()
+    if is_narrow(weight):
+        work = _work(threads * lib.opsin_narrow_backward_work_size(w, channels, out))
+        tensors = map(_address, (grad, clipped, packed, dx, work))
+        lib.opsin_narrow_backward(*tensors, n, h, w, channels, out, threads)
+    else:
+        work = _work(threads * lib.opsin_winograd_work_size(out, channels))
+        tensors = map(_address, (grad, clipped, packed, None, dx, None, work))
+        lib.opsin_winograd(*tensors, n, h, w, out, channels, threads)
+    return dx
 
 
 def unit_l2(x: Tensor, y: Tensor, weights: Tensor | None, eps: float) -> Tensor:
@@ -163,24 +217,32 @@ def unit_l2_backward(grad: Tensor, x: Tensor, y: Tensor, weights: Tensor | None,
     return dx
 
 
-def max_pool(x: Tensor) -> Tensor:
-    """Maximum of each 2×2 positions; (N,C,H,W), float32 -> (N,C,H//2,W//2), in channels_last."""
+def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Maximum of each 2×2 positions, in channels_last, and its place: bits of its column and of its row.
+
+    Shape: (N,C,H,W), float32 -> (N,C,H//2,W//2), (N,H//2,W//2,2,bytes).
+    """
     lib = _library()
     n, c, h, w = x.shape
     x = x.contiguous(memory_format=torch.channels_last)
     y = _new_map(lib, (n, c, h // 2, w // 2))
-    lib.opsin_max_pool(x.data_ptr(), y.data_ptr(), n, h, w, c, torch.get_num_threads())
-    return y
+    places = torch.empty((n, h // 2, w // 2, 2, bit_bytes(c)), dtype=torch.uint8)
+    lib.opsin_max_pool(*map(_address, (x, y, places)), n, h, w, c, torch.get_num_threads())
+    return y, places
 
 
-def max_pool_backward(grad: Tensor, x: Tensor) -> Tensor:
-    """Gradient of `max_pool` by x, out of that by its value; in channels_last."""
+def max_pool_backward(grad: Tensor, places: Tensor, height: int, width: int) -> Tensor:
+    """Gradient of `max_pool` by x, of that height and width, out of that by its value; in channels_last."""
     lib = _library()
-    n, c, h, w = x.shape
-    grad, x = (t.contiguous(memory_format=torch.channels_last) for t in (grad, x))
-    dx = _new_map(lib, x.shape)
-    lib.opsin_max_pool_backward(*map(_address, (grad, x, dx)), n, h, w, c, torch.get_num_threads())
+    n, c = grad.shape[:2]
+    grad, places = grad.contiguous(memory_format=torch.channels_last), places.contiguous()
+    dx = _new_map(lib, (n, c, height, width))
+    lib.opsin_max_pool_backward(*map(_address, (grad, places, dx)), n, height, width, c, torch.get_num_threads())
     return dx
+
+
+def _work(floats: int) -> Tensor:
+    return torch.empty(floats, dtype=torch.float32)
 
 
 def _new_map(lib: ctypes.CDLL, shape: Sequence[int]) -> Tensor:

@@ -6,12 +6,15 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* Where registers are smaller than 32 bytes the compiler takes two: a mask's bits are then whole bytes everywhere. */
 #if defined(__AVX512F__)
 #define BYTES 64
-#elif defined(__AVX__)
-#define BYTES 32
 #else
-#define BYTES 16
+#define BYTES 32
 #endif
 #define WIDE (BYTES / 4)
 
@@ -31,5 +34,30 @@ INLINE void store(float *to, vec v, int n) { memcpy(to, &v, 4 * n); }
 
 /* v where not drop; as bits, so that what is dropped may be a NaN and what is kept stays one. */
 INLINE vec without(vec v, mask drop) { return (vec)((mask)v & ~drop); }
+
+/* Bytes that one bit for each of n channels takes. */
+INLINE int64_t bit_bytes(int64_t n) { return (n + 7) / 8; }
+
+/* A bit for each of n lanes, that of the first one lowest. */
+INLINE void store_bits(uint8_t *to, mask m, int n) {
+#if defined(__AVX512F__)
+    const uint16_t bits = _mm512_movepi32_mask((__m512i)m);
+#elif defined(__AVX__)
+    const uint8_t bits = (uint8_t)_mm256_movemask_ps((__m256)m);
+#else
+    uint8_t bits = 0;
+    for (int i = 0; i < WIDE; i++) bits |= (uint8_t)((m[i] & 1) << i);
+#endif
+    memcpy(to, &bits, bit_bytes(n));
+}
+
+/* The lanes whose bits are set. */
+INLINE mask load_bits(const uint8_t *from, int n) {
+    int32_t bits = 0;
+    mask lane;
+    memcpy(&bits, from, bit_bytes(n));
+    for (int i = 0; i < WIDE; i++) lane[i] = 1 << i;
+    return (lane & bits) != 0;
+}
 
 #endif

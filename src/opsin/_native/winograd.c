@@ -16,17 +16,9 @@
 
 #include <omp.h>
 
-#include "vectors.h"
+#include "convolution.h"
 
-/* Rows and columns of a product that is summed in registers, of which there are 32, or 16 before AVX-512. */
-#if defined(__AVX512F__) || defined(__aarch64__)
-#define ROWS 12
-#else
-#define ROWS 6
-#endif
-#define PANEL (2 * WIDE)
-#define TILES 48 /* that a thread takes at once, a multiple of ROWS */
-#define PAD 16   /* floats between rows, lest they fall upon the same lines of the cache when C is a power of two */
+#define PAD 16 /* floats between rows, lest they fall upon the same lines of the cache when C is a power of two */
 
 #define A 0.70710678118654752f /* the points, and their cubes */
 #define B 1.41421356237309505f
@@ -54,16 +46,16 @@ INLINE void to_outputs(vec *to, int step, vec m0, vec m1, vec m2, vec m3, vec m4
     to[3 * step] = A3 * odd + B3 * odd2 + m5;
 }
 
-/* n channels of one tile: from[36] are its pixels, null outside of the image; `seen`, if given, holds the outputs of
-   the ReLU that the pixels are gradients behind. */
-INLINE void input_strip(const float *const *from, const float *const *seen, int64_t c, float *to, int64_t stride,
+/* n channels of one tile: from[36] are its pixels, null outside of the image; `clipped`, if given, are the bits of the
+   ReLU that the pixels are gradients behind. */
+INLINE void input_strip(const float *const *from, const uint8_t *const *clipped, int64_t c, float *to, int64_t stride,
                         int n) {
     vec d[6], half[36], whole[6];
     for (int j = 0; j < 6; j++) {
         for (int i = 0; i < 6; i++) {
             const float *p = from[6 * i + j];
             d[i] = p ? load(p + c, n) : (vec){0};
-            if (seen && p) d[i] = without(d[i], load(seen[6 * i + j] + c, n) <= 0.0f);
+            if (clipped && p) d[i] = without(d[i], load_bits(clipped[6 * i + j] + c / 8, n));
         }
         to_frequencies(half + j, 6, d[0], d[1], d[2], d[3], d[4], d[5]);
     }
@@ -74,9 +66,9 @@ INLINE void input_strip(const float *const *from, const float *const *seen, int6
     }
 }
 
-/* n channels of one tile: to[16] are its outputs, null outside of the image. */
-INLINE void output_strip(const float *from, int64_t stride, const float *bias, int relu, int64_t c, float *const *to,
-                         int n) {
+/* n channels of one tile: to[16] are its outputs, null outside of the image; see `give` for `clipped`. */
+INLINE void output_strip(const float *from, int64_t stride, const float *bias, int64_t c, float *const *to,
+                         uint8_t *const *clipped, int n) {
     vec m[6], half[24], whole[4];
     const vec add = bias ? load(bias + c, n) : (vec){0};
     for (int j = 0; j < 6; j++) {
@@ -87,29 +79,9 @@ INLINE void output_strip(const float *from, int64_t stride, const float *bias, i
         const vec *h = half + 6 * i;
         to_outputs(whole, 1, h[0], h[1], h[2], h[3], h[4], h[5]);
         for (int j = 0; j < 4; j++) {
-            vec y = whole[j] + add;
-            if (relu) y = without(y, y < 0.0f); /* a NaN stays one, as in torch */
-            if (to[4 * i + j]) store(to[4 * i + j] + c, y, n);
+            const int k = 4 * i + j;
+            if (to[k]) give(whole[j] + add, to[k] + c, clipped ? clipped[k] + c / 8 : 0, n);
         }
-    }
-}
-
-/* ROWS rows of v (of C values) by a panel of filters (C, PANEL), to ROWS rows of m. */
-static void multiply(const float *v, int64_t v_stride, const float *panel, int64_t channels, float *m,
-                     int64_t m_stride) {
-    vec sum[ROWS][2] = {{{0}}};
-    for (int64_t c = 0; c < channels; c++) {
-        const vec left = load(panel + c * PANEL, WIDE), right = load(panel + c * PANEL + WIDE, WIDE);
-#pragma GCC unroll 12
-        for (int r = 0; r < ROWS; r++) {
-            sum[r][0] += v[r * v_stride + c] * left;
-            sum[r][1] += v[r * v_stride + c] * right;
-        }
-    }
-#pragma GCC unroll 12
-    for (int r = 0; r < ROWS; r++) {
-        store(m + r * m_stride, sum[r][0], WIDE);
-        store(m + r * m_stride + WIDE, sum[r][1], WIDE);
     }
 }
 
@@ -117,46 +89,43 @@ typedef struct {
     int64_t height, width, in, out;
 } shape;
 
-static int64_t panels(int64_t out) { return (out + PANEL - 1) / PANEL; }
-
-static int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-/* (6x6 pixels around each tile, C) -> (36, TILES, C + PAD) */
-static void inputs(const float *x, const float *seen, float *v, const shape *s, int64_t first, int64_t count) {
+/* (6x6 pixels around each tile, C) -> (36, BLOCK, C + PAD) */
+static void inputs(const float *x, const uint8_t *clipped, float *v, const shape *s, int64_t first, int64_t count) {
     const int64_t down = (s->height + 3) / 4, across = (s->width + 3) / 4, channels = s->in;
-    const int64_t stride = TILES * (channels + PAD), whole = channels - channels % WIDE;
+    const int64_t stride = BLOCK * (channels + PAD), whole = channels - channels % WIDE;
     for (int64_t t = 0; t < count; t++) {
         const int64_t row = (first + t) / across;
         const int64_t top = row % down * 4 - 1, left = (first + t) % across * 4 - 1;
-        const float *from[36], *behind[36];
+        const float *from[36];
+        const uint8_t *bits[36];
         for (int k = 0; k < 36; k++) {
             const int64_t i = top + k / 6, j = left + k % 6;
             const int inside = i >= 0 && i < s->height && j >= 0 && j < s->width;
-            const int64_t at = ((row / down * s->height + i) * s->width + j) * channels;
-            from[k] = inside ? x + at : 0;
-            behind[k] = inside && seen ? seen + at : 0;
+            const int64_t at = (row / down * s->height + i) * s->width + j;
+            from[k] = inside ? x + at * channels : 0;
+            bits[k] = inside && clipped ? clipped + at * bit_bytes(channels) : 0;
         }
         float *to = v + t * (channels + PAD);
-        if (seen)
-            for (int64_t c = 0; c < whole; c += WIDE) input_strip(from, behind, c, to, stride, WIDE);
+        if (clipped)
+            for (int64_t c = 0; c < whole; c += WIDE) input_strip(from, bits, c, to, stride, WIDE);
         else
             for (int64_t c = 0; c < whole; c += WIDE) input_strip(from, 0, c, to, stride, WIDE);
-        if (whole < channels) input_strip(from, seen ? behind : 0, whole, to, stride, (int)(channels - whole));
+        if (whole < channels) input_strip(from, clipped ? bits : 0, whole, to, stride, (int)(channels - whole));
     }
 }
 
-/* (36, TILES, C + PAD) by (36, panels, C, PANEL) -> (36, TILES, panels * PANEL + PAD) */
+/* (36, BLOCK, C + PAD) by (36, panels, C, PANEL) -> (36, BLOCK, panels * PANEL + PAD) */
 static void products(const float *v, const float *filters, float *m, const shape *s, int64_t count) {
     const int64_t v_stride = s->in + PAD, m_stride = panels(s->out) * PANEL + PAD;
     for (int f = 0; f < 36; f++)
         for (int64_t p = 0; p < panels(s->out); p++, filters += s->in * PANEL)
             for (int64_t t = 0; t < count; t += ROWS)
-                multiply(v + (f * TILES + t) * v_stride, v_stride, filters, s->in,
-                         m + (f * TILES + t) * m_stride + p * PANEL, m_stride);
+                multiply(v + (f * BLOCK + t) * v_stride, v_stride, filters, s->in,
+                         m + (f * BLOCK + t) * m_stride + p * PANEL, m_stride);
 }
 
-/* (36, TILES, panels * PANEL + PAD) -> (4x4 pixels of each tile, O), with a bias (or null) and a ReLU (if asked for) */
-static void outputs(const float *m, const float *bias, int relu, float *y, const shape *s, int64_t first,
+/* (36, BLOCK, panels * PANEL + PAD) -> (4x4 pixels of each tile, O), with a bias (or null); see `give` for `clipped` */
+static void outputs(const float *m, const float *bias, float *y, uint8_t *clipped, const shape *s, int64_t first,
                     int64_t count) {
     const int64_t down = (s->height + 3) / 4, across = (s->width + 3) / 4, channels = s->out;
     const int64_t row_stride = panels(channels) * PANEL + PAD, whole = channels - channels % WIDE;
@@ -164,15 +133,21 @@ static void outputs(const float *m, const float *bias, int relu, float *y, const
         const int64_t row = (first + t) / across;
         const int64_t top = row % down * 4, left = (first + t) % across * 4;
         float *to[16];
+        uint8_t *bits[16];
         for (int k = 0; k < 16; k++) {
             const int64_t i = top + k / 4, j = left + k % 4;
-            const int64_t at = ((row / down * s->height + i) * s->width + j) * channels;
-            to[k] = i < s->height && j < s->width ? y + at : 0;
+            const int64_t at = (row / down * s->height + i) * s->width + j;
+            to[k] = i < s->height && j < s->width ? y + at * channels : 0;
+            bits[k] = clipped ? clipped + at * bit_bytes(channels) : 0;
         }
         const float *from = m + t * row_stride;
-        const int64_t stride = TILES * row_stride;
-        for (int64_t c = 0; c < whole; c += WIDE) output_strip(from, stride, bias, relu, c, to, WIDE);
-        if (whole < channels) output_strip(from, stride, bias, relu, whole, to, (int)(channels - whole));
+        const int64_t stride = BLOCK * row_stride;
+        if (clipped)
+            for (int64_t c = 0; c < whole; c += WIDE) output_strip(from, stride, bias, c, to, bits, WIDE);
+        else
+            for (int64_t c = 0; c < whole; c += WIDE) output_strip(from, stride, bias, c, to, 0, WIDE);
+        if (whole < channels)
+            output_strip(from, stride, bias, whole, to, clipped ? bits : 0, (int)(channels - whole));
     }
 }
 
@@ -180,7 +155,7 @@ static void outputs(const float *m, const float *bias, int relu, float *y, const
 int64_t opsin_winograd_filters_size(int64_t in, int64_t out) { return 36 * panels(out) * in * PANEL; }
 
 int64_t opsin_winograd_work_size(int64_t in, int64_t out) {
-    return 36 * TILES * (in + PAD + panels(out) * PANEL + PAD);
+    return 36 * BLOCK * (in + PAD + panels(out) * PANEL + PAD);
 }
 
 /* Filters (O,C,3,3), contiguous, to (36, panels, C, PANEL), which is zeros behind the last of them. */
@@ -212,24 +187,26 @@ void opsin_winograd_filters(const float *g, float *u, int64_t in, int64_t out, i
     }
 }
 
-/* x (N,H,W,C) -> y (N,H,W,O). `seen` (N,H,W,C), `bias` (O): or null. `work` is of the work of `threads` threads. */
-void opsin_winograd(const float *x, const float *seen, const float *filters, const float *bias, int relu, float *y,
-                    float *work, int64_t images, int64_t height, int64_t width, int64_t in, int64_t out,
-                    int threads) {
+/* x (N,H,W,C) -> y (N,H,W,O), plus `bias` (O), or null. Bits for each channel of a position are in as many bytes as
+   they take: `behind` (N,H,W,bytes), or null, tells where x is to be taken as 0, and `clipped` (N,H,W,bytes), if given,
+   is where a ReLU of y tells that. `work` is that of `threads` threads. */
+void opsin_winograd(const float *x, const uint8_t *behind, const float *filters, const float *bias, float *y,
+                    uint8_t *clipped, float *work, int64_t images, int64_t height, int64_t width, int64_t in,
+                    int64_t out, int threads) {
     const shape s = {height, width, in, out};
     const int64_t tiles = images * ((height + 3) / 4) * ((width + 3) / 4);
     /* As many tiles at once as there is work for, if possible the same for every thread. */
-    const int64_t blocks = up((tiles + TILES - 1) / TILES, threads), block = up((tiles + blocks - 1) / blocks, ROWS);
+    const int64_t blocks = up((tiles + BLOCK - 1) / BLOCK, threads), block = up((tiles + blocks - 1) / blocks, ROWS);
 #pragma omp parallel num_threads(threads)
     {
         float *v = work + omp_get_thread_num() * opsin_winograd_work_size(in, out);
-        float *m = v + 36 * TILES * (in + PAD);
+        float *m = v + 36 * BLOCK * (in + PAD);
 #pragma omp for schedule(dynamic)
         for (int64_t first = 0; first < tiles; first += block) {
             const int64_t count = tiles - first < block ? tiles - first : block;
-            inputs(x, seen, v, &s, first, count);
+            inputs(x, behind, v, &s, first, count);
             products(v, filters, m, &s, count);
-            outputs(m, bias, relu, y, &s, first, count);
+            outputs(m, bias, y, clipped, &s, first, count);
         }
     }
 }

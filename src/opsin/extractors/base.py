@@ -199,6 +199,7 @@ class Extractor(nn.Module, ABC):
         *,
         with_graph: Collection[str] | None = None,
         reduce: Reduce | None = None,
+        recompute: bool = False,
     ) -> dict[str, Any]:
         """Feature maps of `images` at `taps`.
 
@@ -209,9 +210,10 @@ class Extractor(nn.Module, ABC):
             taps: names out of `self.taps`.
             with_graph: the taps that gradients shall reach `images` through (all if None). The others are computed
                 without a graph.
-            reduce: if given, what it makes of each tap's feature is returned in place of the feature. Features and
-                layers are then not kept for the gradient, but computed again, some layers at a time, when it comes to
-                them: the same values and the same gradient. It must do the same each time.
+            reduce: if given, what it makes of each tap's feature is returned in place of the feature, which is not kept
+                any longer than the layers behind it need it.
+            recompute: keep neither features nor layers for the gradient, but compute them again, some layers at a time,
+                when it comes to them: the same values and the same gradient. `reduce` must do the same each time.
 
         Raises:
             ChoiceError: a tap that the network does not have.
@@ -306,6 +308,7 @@ class ImageExtractor(Extractor):
         *,
         with_graph: Collection[str] | None = None,
         reduce: Reduce | None = None,
+        recompute: bool = False,
     ) -> dict[str, Any]:
         """The images themselves; see `Extractor.forward`."""
         self._check_tensor(images)

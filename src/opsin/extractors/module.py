@@ -157,6 +157,7 @@ class ModuleExtractor(Extractor):
         *,
         with_graph: Collection[str] | None = None,
         reduce: Reduce | None = None,
+        recompute: bool = False,
     ) -> dict[str, Any]:
         """Feature maps of `images` at `taps`; see `Extractor.forward`."""
         self._check_tensor(images)
@@ -171,7 +172,7 @@ class ModuleExtractor(Extractor):
             return self._give(features, wanted, graph, reduce)
 
         # Nothing is known of what goes on inside: all of it is computed again.
-        return run(x) if reduce is None else checkpoint(run, x, use_reentrant=False)
+        return checkpoint(run, x, use_reentrant=False) if recompute else run(x)
 
     def _run(self, images: Tensor, taps: list[str]) -> dict[str, Tensor]:
         network = self._network

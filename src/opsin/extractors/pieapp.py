@@ -144,6 +144,7 @@ class PieAPP(Extractor):
         *,
         with_graph: Collection[str] | None = None,
         reduce: Reduce | None = None,
+        recompute: bool = False,
     ) -> dict[str, Any]:
         """Feature maps of `images` at `taps`; see `Extractor.forward`."""
         self._check_tensor(images)

@@ -62,13 +62,15 @@ class Resized(Extractor):
         *,
         with_graph: Collection[str] | None = None,
         reduce: Reduce | None = None,
+        recompute: bool = False,
     ) -> dict[str, Any]:
         """Feature maps of the resized images at `taps`; see `Extractor.forward`."""
         check_images(images)
         taps = self.check_taps(taps)
         if with_graph is not None and not set(with_graph).intersection(taps):
             images = images.detach()
-        return self._network(self._resize(images), taps, with_graph=with_graph, reduce=reduce)
+        images = self._resize(images)
+        return self._network(images, taps, with_graph=with_graph, reduce=reduce, recompute=recompute)
 
     def config(self) -> dict[str, Any]:
         """The arguments that make this extractor anew, as plain values."""

@@ -210,6 +210,7 @@ class SequentialExtractor(Extractor):
         *,
         with_graph: Collection[str] | None = None,
         reduce: Reduce | None = None,
+        recompute: bool = False,
     ) -> dict[str, Any]:
         """Feature maps of `images` at `taps`; see `Extractor.forward`."""
         self._check_tensor(images)
@@ -262,8 +263,8 @@ class SequentialExtractor(Extractor):
                         tapped = True
             return x, given
 
-        for first, last in pairwise([0, *(_ends(steps) if reduce else ()), len(steps)]):
-            if reduce and first < graph_depth:
+        for first, last in pairwise([0, *(_ends(steps) if recompute else ()), len(steps)]):
+            if recompute and first < graph_depth:
                 x, given = checkpoint(run, x, first, last, use_reentrant=False, preserve_rng_state=False)
             else:
                 x, given = run(x, first, last)

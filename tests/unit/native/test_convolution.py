@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -83,30 +84,46 @@ def test_a_wrong_filter_is_noticed() -> None:
 @native
 @pytest.mark.parametrize("level", ["avx512", "avx2", "default"])
 def test_every_level_of_instructions(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = ["default", "avx2", "avx512"]
+    order, pool = ["default", "avx2", "avx512"], nn.MaxPool2d(2, 2)
     if order.index(level) > order.index(library.level()):
         pytest.skip("not on this processor")
     monkeypatch.setattr(library, "level", lambda: level)
     library._load.cache_clear()
     try:
-        conv, x = layer(37, 41), rand(3, 37, 30, 27)
-        y = _native.convolve(conv, x, algorithm="winograd")
-        assert error(y, exact(conv, x, relu=False)) < 1e-5
+        for conv, x in ((layer(37, 41), rand(3, 37, 30, 27)), (layer(3, 41), rand(3, 3, 30, 27))):
+            outcomes = []
+            for network in (
+                lambda x, conv=conv: _native.pool(pool, _native.convolve(conv, x, relu=True, algorithm="winograd")),
+                lambda x, conv=conv: pool(exact(conv, x, relu=True)),
+            ):
+                leaf = x.clone().requires_grad_(True)
+                y = network(leaf)
+                outcomes.append((y.detach(), torch.autograd.grad(y.square().sum(), leaf)[0]))
+            for value, expected in zip(*outcomes, strict=True):
+                assert error(value, expected) < 1e-5
     finally:
         library._load.cache_clear()
 
 
 @native
-def test_the_same_from_run_to_run_in_any_batch_and_with_any_threads() -> None:
-    conv, x = layer(40, 24), rand(5, 40, 35, 34)
-    y = _native.convolve(conv, x, relu=True, algorithm="winograd")
-    assert torch.equal(y, _native.convolve(conv, x, relu=True, algorithm="winograd"))
-    assert torch.equal(y[3:4], _native.convolve(conv, x[3:4], relu=True, algorithm="winograd"))
+@pytest.mark.parametrize("channels", [3, 40])
+def test_the_same_from_run_to_run_in_any_batch_and_with_any_threads(channels: int) -> None:
+    conv, x = layer(channels, 24), rand(5, channels, 35, 34)
+
+    def values(images: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = images.clone().requires_grad_(True)
+        y = _native.convolve(conv, leaf, relu=True, algorithm="winograd")
+        return y.detach(), torch.autograd.grad(y.square().sum(), leaf)[0]
+
+    first, threads = values(x), torch.get_num_threads()
+    assert all(map(torch.equal, first, values(x)))
+    assert all(torch.equal(a[3:4], b) for a, b in zip(first, values(x[3:4]), strict=True))
     try:
-        torch.set_num_threads(1)
-        assert torch.equal(y, _native.convolve(conv, x, relu=True, algorithm="winograd"))
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            assert all(map(torch.equal, first, values(x)))
     finally:
-        torch.set_num_threads(2)
+        torch.set_num_threads(threads)
 
 
 @native
@@ -119,10 +136,21 @@ def test_nan_is_not_hidden(relu: bool) -> None:
 
 
 @native
+@pytest.mark.parametrize("channels", [3, 40])
+def test_a_bit_is_all_that_is_kept_of_a_value(channels: int) -> None:
+    conv, pool, kept = layer(channels, 32), nn.MaxPool2d(2, 2), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        y = _native.convolve(conv, rand(2, channels, 20, 20).requires_grad_(True), relu=True, algorithm="winograd")
+        _native.pool(pool, y)
+    bits = [t.nbytes for t in kept if t is not conv.weight]
+    assert bits == [y.numel() // 8, 2 * y.numel() // 4 // 8]
+
+
+@native
 def test_second_order_gradients() -> None:
-    conv = layer(6, 9)
-    x, g = rand(2, 6, 7, 10).requires_grad_(True), rand(2, 9, 7, 10).requires_grad_(True)
-    for relu in (True, False):
+    for channels, relu in product((3, 6), (True, False)):
+        conv = layer(channels, 9)
+        x, g = rand(2, channels, 7, 10).requires_grad_(True), rand(2, 9, 7, 10).requires_grad_(True)
         second = []
         for algorithm in ("winograd", "direct"):
             y = _native.convolve(conv, x, relu=relu, algorithm=algorithm)
@@ -138,7 +166,8 @@ def test_the_operators_keep_the_rules_of_torch() -> None:
     x, g = rand(2, 5, 9, 6).requires_grad_(True), rand(2, 7, 9, 6).requires_grad_(True)
     for arguments in ((x, weight, bias, True), (x, weight, None, False)):
         torch.library.opcheck(conv3x3_relu, arguments)
-    for arguments in ((g, rand(2, 7, 9, 6), weight), (g, None, weight)):
+    clipped = torch.randint(256, (2, 9, 6, 1), dtype=torch.uint8)
+    for arguments in ((g, clipped, weight), (g, None, weight)):
         torch.library.opcheck(conv3x3_relu_backward, arguments)
 
 
@@ -314,3 +343,6 @@ def test_auto_takes_it_where_it_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution, "conv3x3_relu", not_native)
     torch.testing.assert_close(_native.convolve(layer(64, 64), x[..., :15]), layer(64, 64)(x[..., :15]))
     _native.convolve(layer(3, 64), rand(1, 3, 64, 64))
+    for wins in ((3, 64, 128), (32, 32, 24)):
+        with pytest.raises(AssertionError, match="native convolution"):
+            _native.convolve(layer(*wins[:2]), rand(1, wins[0], wins[2], wins[2]))
