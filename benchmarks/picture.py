@@ -74,9 +74,9 @@ def _panels(result: Mapping[str, Any]) -> Iterable[Panel]:
     quantities = {goal["quantity"] for goal in result["goals"]}
     rows = [row for row in result["rows"] if row["competes"]]
     peer = next((row for row in rows if row["name"] == result["fastest_peer"]), None)
-    over = quantities == {"seconds"}
+    added = quantities == {"seconds"}
     yield Panel(
-        result["title"], f"{result['what']}: seconds", [_time(row, result["goals"], peer, over) for row in rows]
+        result["title"], f"{result['what']}: seconds", [_time(row, result["goals"], peer, added) for row in rows]
     )
     if "memory" in quantities:
         yield Panel(
@@ -85,18 +85,18 @@ def _panels(result: Mapping[str, Any]) -> Iterable[Panel]:
 
 
 def _time(
-    row: Mapping[str, Any], goals: Sequence[Mapping[str, Any]], peer: Mapping[str, Any] | None, over: bool
+    row: Mapping[str, Any], goals: Sequence[Mapping[str, Any]], peer: Mapping[str, Any] | None, added: bool
 ) -> Bar:
+    """`added`: whether the seconds come on top of something that all have."""
     if row["skipped"]:
         return Bar(row["name"], None, row["skipped"])
-    faster = row["speed"] is not None and _is_ours(row) and not over
     limits = {g["quantity"]: g["asked"] for g in goals if g["row"] == row["name"]}
     asked = limits.get("seconds")
     if "speed" in limits and peer is not None:
         asked = peer["median"] / limits["speed"]
-    label = f"{'+' if over and row['median'] >= 0 else ''}{number(row['median'])} s"
-    praise = f"{row['speed']:.1f} times as fast" if faster else ""
-    return Bar(row["name"], max(row["median"], 0.0), label, praise, asked)
+    label = f"{'+' if added else ''}{number(row['median'])} s"
+    praise = f"{row['speed']:.1f} times as fast" if row["speed"] is not None and _is_ours(row) else ""
+    return Bar(row["name"], row["median"], label, praise, asked)
 
 
 def _memory(row: Mapping[str, Any], goals: Sequence[Mapping[str, Any]], peer: Mapping[str, Any] | None) -> Bar:
