@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from revision import Revision, revision
 
+from opsin._native import why_not
 from opsin.report.environment import machine, versions
 
 Step = Callable[[torch.Tensor], torch.Tensor]
@@ -253,7 +254,7 @@ def report(
         "command": shlex.join(["python", f"benchmarks/{Path(script).name}", *_options(vars(args))]),
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "revision": asdict(revision()),
-        "machine": asdict(machine()),
+        "machine": {**asdict(machine()), "native": why_not() or "loaded"},
         "versions": versions("opsin", "torch", *packages),
         "rounds": args.rounds,
         "fastest_peer": fastest.name if fastest else None,
@@ -291,8 +292,9 @@ def table(measured: Mapping[str, Any]) -> str:
     lines = [
         f"{measured['title']}, {measured['what']}, {measured['rounds']} rounds, {measured['date']}",
         str(Revision(**measured["revision"])),
-        f"{on['cpu']}, {on['threads']} threads on {on['cores']} cores, {on['vectors']}, {on['system']}; "
-        + ", ".join(f"{name} {version}" for name, version in measured["versions"].items()),
+        f"{on['cpu']}, {on['threads']} threads on {on['cores']} cores, {on['vectors']}, {on['system']}",
+        f"native library: {on['native']}",
+        ", ".join(f"{name} {version}" for name, version in measured["versions"].items()),
     ]
     wide = max(len(row["name"]) for row in measured["rows"]) + 2
     against = f"times as fast as {measured['fastest_peer']}" if measured["fastest_peer"] else ""
@@ -307,7 +309,7 @@ def table(measured: Mapping[str, Any]) -> str:
             line += f"  not measured: {row['skipped']}"
         lines.append(line)
     for goal in measured["goals"]:
-        got = "" if goal["measured"] is None else f" got {goal['measured']:.3g},"
+        got = "" if goal["measured"] is None else f", got {goal['measured']:.3g}"
         verdict = {True: "reached", False: "missed", None: "not measured"}[goal["reached"]]
-        lines.append(f"asked of {goal['row']}: {goal['quantity']} {goal['asked']:g},{got} {verdict}")
-    return "\n".join(lines)
+        lines.append(f"asked of {goal['row']}: {goal['quantity']} {goal['asked']:g}{got}: {verdict}")
+    return "\n".join(line.rstrip() for line in lines)

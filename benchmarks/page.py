@@ -81,6 +81,7 @@ def machine(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         "threads": str(first["threads"]),
         "vectors": first["vectors"],
         "system": first["system"],
+        "native library": first["native"],
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
 

@@ -46,7 +46,7 @@ def picture(results: Sequence[Mapping[str, Any]]) -> Image.Image:
     columns = [panels[: (len(panels) + 1) // 2], panels[(len(panels) + 1) // 2 :]]
     rows = [max(p.height for p in pair) for pair in _zipped(columns)]
     on = machine(results)
-    note = f"{on['CPU']}, {on['threads']} threads, {on['vectors']}; {on['versions']}. Medians of interleaved rounds."
+    note = f"{on['CPU']}, threads: {on['threads']}, {on['vectors']}; {on['versions']}. Medians of interleaved rounds."
     width = 2 * _MARGIN + 2 * _PANEL + _GAP
     notes = wrap(note, width - 2 * _MARGIN, 18)
     height = _HEADER + sum(rows) + _GAP * len(rows) + 26 * len(notes) + 14
@@ -104,7 +104,7 @@ def _memory(row: Mapping[str, Any], goals: Sequence[Mapping[str, Any]], peer: Ma
         return Bar(row["name"], None, row["skipped"])
     limits = [g["asked"] for g in goals if g["row"] == row["name"] and g["quantity"] == "memory"]
     asked = peer["peak_bytes"] / limits[0] if limits and peer is not None else None
-    praise = f"{row['memory']:.1f} times less" if row["memory"] is not None and _is_ours(row) else ""
+    praise = f"{1 / row['memory']:.2f} of the fastest peer's" if row["memory"] is not None and _is_ours(row) else ""
     return Bar(row["name"], row["peak_bytes"], f"{number(row['peak_bytes'] / 2**30)} GiB", praise, asked)
 
 

@@ -51,9 +51,7 @@ def results(bench: SimpleNamespace, tmp_path: Path) -> list[dict[str, Any]]:
     return measured
 
 
-def test_page_tells_medians_ratios_and_verdicts(
-    bench: SimpleNamespace, results: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_page_tells_medians_ratios_and_verdicts(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
     page = bench.page.page(results)
     # The ratio is the median of 4, 4 and 3.5, not the ratio of the medians.
     asked = "3.5 times as fast, 1/10 of the peak | reached, **missed**"
@@ -66,6 +64,12 @@ def test_page_tells_medians_ratios_and_verdicts(
     assert "`python benchmarks/step.py --rounds 3 --no-memory`" in page
     assert torch.__version__.partition("+")[0] in page
     assert torch.backends.cpu.get_cpu_capability() in page
+
+
+def test_table_tells_verdicts(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
+    text = bench.measuring.table(results[0])
+    assert "\nasked of opsin, fast: memory 10, got 8: missed\n" in text
+    assert text.endswith("\nasked of large: speed 2: not measured")
 
 
 def test_page_has_no_numbers_of_its_own(bench: SimpleNamespace) -> None:
@@ -174,6 +178,7 @@ def test_panels(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
     assert [bar.name for bar in seconds.bars] == ["opsin, fast", "opsin, slow", "peer", "large"]
     assert seconds.bars[0].asked == pytest.approx(5 / 3.5)
     assert memory.bars[0].asked == pytest.approx(80 * 2**20)
+    assert memory.bars[0].praise == "0.12 of the fastest peer's"
     assert (seconds.bars[0].label, seconds.bars[0].praise) == ("1.25 s", "4.0 times as fast")
     assert seconds.bars[3].amount is None
 
@@ -205,11 +210,15 @@ def test_memory_of_a_step_is_what_it_takes_beyond_the_process(bench: SimpleNames
 def test_all_scripts_run(tmp_path: Path) -> None:
     """A quarter of an hour on a busy machine: many processes, each of which imports torch and a peer."""
     command = [sys.executable, str(FOLDER / "run_all.py"), "--quick", "--docs", str(tmp_path / "docs")]
-    subprocess.run([*command, "--results", str(tmp_path / "results")], check=True, capture_output=True)
+    subprocess.run([*command, "--results", str(tmp_path / "results")], check=True, stdout=subprocess.PIPE)
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in (tmp_path / "results").iterdir()]
+    assert len(results) == 5
+    assert all(seconds > 0 for result in results for row in result["rows"] for seconds in row["seconds"])
     page = (tmp_path / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     for peer in ("lpips", "piq", "torchmetrics", "pastiche", "peers, cut at their taps"):
         assert f"\n| {peer} | " in page
     assert "not measured" not in page
+    assert "All of it was measured at " in page
     assert (tmp_path / "docs" / "images" / "benchmarks.png").stat().st_size > 10_000
 
 
