@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -22,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from opsin import _native
+from opsin.report.environment import machine
 
 ALGORITHMS = ("direct", "winograd")
 
 
 def vgg16(size: int) -> list[tuple[int, int, int]]:
-    """Channels in and out, and size of the map."""
+    """Channels in and out, and size of the map, of each kind of layer."""
     layers = [(64, 64, 1)]
     for i, (c_in, c_out) in enumerate(pairwise((64, 128, 256, 512, 512)), start=1):
         layers += [(c_in, c_out, 2**i), (c_out, c_out, 2**i)]
@@ -35,6 +34,7 @@ def vgg16(size: int) -> list[tuple[int, int, int]]:
 
 
 def table() -> list[tuple[int, int, int]]:
+    """The same of the shapes out of which the shipped table was made."""
     pairs = [(16, 16), (16, 64), (32, 32), (32, 128), (64, 64), (64, 256), (128, 128), (192, 384), (256, 256)]
     pairs += [(512, 512)]
     sizes = (6, 8, 12, 16, 24, 32, 64, 128)
@@ -48,6 +48,7 @@ def seconds(step: Callable[[], object]) -> float:
 
 
 def measure(batch: int, shape: tuple[int, int, int], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each round, by "forward" or "backward" and the algorithm."""
     c_in, c_out, n = shape
     layer = nn.Conv2d(c_in, c_out, 3, padding=1).requires_grad_(False).to(memory_format=torch.channels_last)
     x = torch.randn(batch, c_in, n, n).contiguous(memory_format=torch.channels_last).requires_grad_(True)
@@ -75,14 +76,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--table", action="store_true")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--size", type=int, default=256, help="of the image that VGG-16 gets")
+    parser.add_argument("--table", action="store_true", help="the shapes of the table instead of those of VGG-16")
+    parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     args = parser.parse_args()
     if why := _native.why_not():
         parser.error(why)
     print(f"3x3 convolution, batch {args.batch}, {args.rounds} rounds; torch {torch.__version__}")
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads of {os.cpu_count()}, median ms")
+    on = machine()
+    print(f"{on.cpu}, {on.threads} threads on {on.cores} cores, {on.vectors}, {on.system}; median ms")
     print(
         f"{'':16}" + "".join(f"{f'{way} {a}':>19}" for way in ("forward", "backward") for a in (*ALGORITHMS, "ratio"))
     )

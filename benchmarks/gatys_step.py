@@ -9,7 +9,7 @@ as opsin does it, so that both give the gradient of the same pixels.
 What differs: pastiche keeps the feature maps of the style picture and computes their Gram matrices in each step, opsin
 keeps the matrices.
 
-    python benchmarks/gatys_step.py [--rounds 7] [--size 512] [--json out.json]
+    python benchmarks/gatys_step.py [--rounds 7] [--size 512] [--no-memory] [--json out.json]
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def pastiche(y: torch.Tensor) -> Step:
 
 
 def main() -> None:
-    args = arguments(__doc__, rounds=7, batch=1, size=512).parse_args()
+    args = arguments(__doc__, rounds=7, size=512).parse_args()
     rows = interleaved(__file__, args, {"opsin": ours, "pastiche": pastiche}, tolerance=1e-4)
     report(__file__, "Gatys step, VGG-19", f"{args.size}×{args.size}", args, rows, GOALS, ("pastiche",))
 

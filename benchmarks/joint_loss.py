@@ -8,11 +8,13 @@ gradient with respect to the first image, in a batch of 4 images of 256×256.
 "peers" is what their users write. piq runs the whole network whatever the layers; "peers, cut at their taps" has it
 run no layer in vain, which its users would have to do by hand. The last lines are the summands of "peers" alone.
 
-    python benchmarks/joint_loss.py [--rounds 7] [--size 256] [--batch 4] [--json out.json]
+    python benchmarks/joint_loss.py [--rounds 7] [--size 256] [--batch 4] [--no-memory] [--json out.json]
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 
 import torch
@@ -79,15 +81,17 @@ def peer_losses(size: int, cut: bool) -> dict[str, Pair]:
     }
 
 
+def our_sum() -> opsin.PerceptualLoss:
+    return functools.reduce(operator.add, our_losses().values())
+
+
 def ours(y: torch.Tensor) -> Step:
-    losses = our_losses()
-    loss = losses["lpips"] + losses["feature"] + losses["style"] + losses["esrgan"]
+    loss = our_sum()
     return lambda x: loss(x, y)
 
 
 def ours_kept(y: torch.Tensor) -> Step:
-    losses = our_losses()
-    loss = losses["lpips"] + losses["feature"] + losses["style"] + losses["esrgan"]
+    loss = our_sum()
     targets = loss.targets(target=y)
     return lambda x: loss(x, targets)
 
@@ -109,7 +113,7 @@ def peer(name: str) -> Contestant:
 
 
 def check_each_loss(size: int) -> None:
-    x, y = images(1, size)
+    x, y = images(size)
     with torch.no_grad():
         theirs = peer_losses(size, cut=False)
         for name, loss in our_losses().items():

@@ -10,8 +10,7 @@ reason is told.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+import argparse
 
 import torch
 from measuring import (
@@ -19,13 +18,13 @@ from measuring import (
     Goal,
     Row,
     Step,
+    answer_alone,
     arguments,
     available_memory,
     check_equal,
     in_a_process,
     report,
     rounds,
-    run_alone,
 )
 from peers import LPIPS, lpips_of_opsin
 
@@ -40,28 +39,28 @@ def ours(tile: int) -> Contestant:
     return contestant
 
 
-def too_large(name: str, size: int) -> str:
+def too_large(name: str, args: argparse.Namespace) -> str:
     """Why a peer's step cannot be run here, empty if it can."""
-    quarter = in_a_process(__file__, name, "--size", size // 4).peak_bytes
-    needed, there = 16 * (quarter or 0), available_memory()
+    quarter = in_a_process(__file__, name, args, size=args.size // 4)
+    if quarter.skipped:
+        return quarter.skipped
+    needed, there = 16 * quarter.peak_bytes, available_memory()
     return f"takes about {needed / 2**30:.0f} GiB, {there / 2**30:.0f} are free" if needed > there else ""
 
 
 def main() -> None:
-    parser = arguments(__doc__, rounds=3, batch=1, size=2048, memory_apart=False)
+    parser = arguments(__doc__, rounds=3, size=2048, memory_apart=False)
     parser.add_argument("--tile", type=int, default=512)
     args = parser.parse_args()
     contestants = {"opsin, in tiles": ours(args.tile), **LPIPS}
-    if args.alone:
-        print(json.dumps(asdict(run_alone(contestants[args.alone], args.batch, args.size))))
-        return
-    rows = {name: Row(name, skipped=too_large(name, args.size) if name in LPIPS else "") for name in contestants}
+    answer_alone(contestants, args)
+    rows = {name: Row(name, skipped=too_large(name, args) if name in LPIPS else "") for name in contestants}
     peaks: dict[str, list[int]] = {}
     for name in rounds([name for name, row in rows.items() if not row.skipped], args.rounds):
         row = rows[name]
         if row.skipped:
             continue
-        new = in_a_process(__file__, name, "--batch", args.batch, "--size", args.size, "--tile", args.tile)
+        new = in_a_process(__file__, name, args)
         if new.skipped:
             rows[name] = new
             continue

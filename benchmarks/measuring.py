@@ -1,4 +1,4 @@
-"""How the benchmarks measure: contestants interleaved in rounds, memory in processes of its own, and what comes of it.
+"""How the benchmarks measure: contestants interleaved in rounds, memory in a process each, and what comes of it.
 
 A contestant is a function that takes the reference images and gives a step: image -> loss. Those whose names start with
 "opsin" are ours, all others are peers. Whatever else the machine does slows all contestants of a round, and speeds are
@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from revision import Revision, revision
 
+from opsin._native import why_not
 from opsin.report.environment import machine, versions
 
 Step = Callable[[torch.Tensor], torch.Tensor]
@@ -70,7 +72,7 @@ class Row:
         return statistics.median(self.seconds)
 
 
-def images(batch: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def images(size: int, batch: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(batch, 3, size, size, generator=generator)
     y = (x + 0.1 * torch.randn(x.shape, generator=generator)).clamp(0, 1)
@@ -93,12 +95,12 @@ def rounds(names: Sequence[str], count: int) -> Iterator[str]:
         yield from [*names[k:], *names[:k]]
 
 
-def run_alone(contestant: Contestant, batch: int, size: int) -> Row:
+def run_alone(contestant: Contestant, size: int, batch: int = 1) -> Row:
     """Time and peak memory of one step in a process that has done nothing else yet."""
-    x, y = images(batch, size)
+    x, y = images(size, batch)
     step = contestant(y)
     # A small step first, so that one-time allocations of the libraries are not counted.
-    small, small_y = images(1, 32)
+    small, small_y = images(32)
     run(contestant(small_y), small)
     # What malloc keeps of what was freed must not pass for memory that was held before the step.
     ctypes.CDLL(None).malloc_trim(0)
@@ -122,9 +124,16 @@ def _kilobytes(file: str, name: str) -> int:
     return int(re.search(rf"^{name}:\s+(\d+) kB", Path(file).read_text(), re.MULTILINE)[1])
 
 
-def in_a_process(script: str, name: str, *options: object) -> Row:
-    """`run_alone` of a script's contestant in a process of its own."""
-    command = [sys.executable, script, *map(str, options), "--alone", name]
+def answer_alone(contestants: Mapping[str, Contestant], args: argparse.Namespace) -> None:
+    """Measure the contestant that `in_a_process` asks for and end the program; do nothing if it does not ask."""
+    if args.alone:
+        print(json.dumps(asdict(run_alone(contestants[args.alone], args.size, _batch(args)))))
+        sys.exit()
+
+
+def in_a_process(script: str, name: str, args: argparse.Namespace, **other: object) -> Row:
+    """`run_alone` of a script's contestant in a process of its own, with the options of this one but for `other`."""
+    command = [sys.executable, script, *_options({**vars(args), **other}), "--alone", name]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == -9:
         return Row(name, skipped="was killed, most likely for want of memory")
@@ -146,14 +155,33 @@ def check_equal(values: Mapping[str, float], tolerance: float = 1e-5) -> None:
         )
 
 
-def arguments(about: str, *, rounds: int, batch: int, size: int, memory_apart: bool = True) -> argparse.ArgumentParser:
+def _batch(args: argparse.Namespace) -> int:
+    """Images in a batch: one in benchmarks that have no such option."""
+    return vars(args).get("batch", 1)
+
+
+def _options(args: Mapping[str, object]) -> list[str]:
+    """What tells a script to measure the same."""
+    told = {k.replace("_", "-"): v for k, v in args.items() if k not in ("json", "alone") and v is not False}
+    return [word for k, v in told.items() for word in ([f"--{k}"] if v is True else [f"--{k}", str(v)])]
+
+
+def arguments(
+    about: str, *, rounds: int, size: int, batch: int | None = None, memory_apart: bool = True
+) -> argparse.ArgumentParser:
     """The options that the benchmarks of steps share, with these defaults.
 
-    `memory_apart`: whether memory is measured by itself, so that it can be left out.
+    Args:
+        about: what `--help` says.
+        rounds: steps of each contestant that are timed.
+        size: of the square images.
+        batch: images at once; None if there is always one.
+        memory_apart: whether memory is measured by itself, so that it can be left out.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--batch", type=int, default=batch)
+    if batch is not None:
+        parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--size", type=int, default=size)
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     if memory_apart:
@@ -179,10 +207,8 @@ def interleaved(
         parts: names of those that compute a summand of it. They are measured but not competed with.
         tolerance: how far values may differ, relatively.
     """
-    if args.alone:
-        print(json.dumps(asdict(run_alone(contestants[args.alone], args.batch, args.size))))
-        sys.exit()
-    x, y = images(args.batch, args.size)
+    answer_alone(contestants, args)
+    x, y = images(args.size, _batch(args))
     steps = {name: contestant(y) for name, contestant in contestants.items()}
     rows = {name: Row(name, value=run(step, x)[1], competes=name not in parts) for name, step in steps.items()}
     check_equal({name: row.value for name, row in rows.items() if row.competes}, tolerance)
@@ -192,7 +218,7 @@ def interleaved(
     if args.no_memory:
         return list(rows.values())
     for name in (name for name, row in rows.items() if row.competes):
-        rows[name].peak_bytes = in_a_process(script, name, "--batch", args.batch, "--size", args.size).peak_bytes
+        rows[name].peak_bytes = in_a_process(script, name, args).peak_bytes
     return list(rows.values())
 
 
@@ -221,15 +247,14 @@ def report(
     """
     peers = [row for row in rows if row.competes and row.seconds and not row.name.startswith("opsin")]
     fastest = min(peers, key=lambda row: row.median, default=None) if compared else None
-    told = {k.replace("_", "-"): v for k, v in vars(args).items() if k not in ("json", "alone") and v is not False}
-    options = " ".join(f"--{k}" if v is True else f"--{k} {v}" for k, v in told.items())
     measured: dict[str, Any] = {
         "benchmark": Path(script).stem,
         "title": title,
         "what": what,
-        "command": f"python benchmarks/{Path(script).name} {options}",
+        "command": shlex.join(["python", f"benchmarks/{Path(script).name}", *_options(vars(args))]),
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "machine": asdict(machine()),
+        "revision": asdict(revision()),
+        "machine": {**asdict(machine()), "native": why_not() or "loaded"},
         "versions": versions("opsin", "torch", *packages),
         "rounds": args.rounds,
         "fastest_peer": fastest.name if fastest else None,
@@ -266,8 +291,10 @@ def table(measured: Mapping[str, Any]) -> str:
     on = measured["machine"]
     lines = [
         f"{measured['title']}, {measured['what']}, {measured['rounds']} rounds, {measured['date']}",
-        f"{on['cpu']}, {on['threads']} threads on {on['cores']} cores, {on['vectors']}, {on['system']}; "
-        + ", ".join(f"{name} {version}" for name, version in measured["versions"].items()),
+        str(Revision(**measured["revision"])),
+        f"{on['cpu']}, {on['threads']} threads on {on['cores']} cores, {on['vectors']}, {on['system']}",
+        f"native library: {on['native']}",
+        ", ".join(f"{name} {version}" for name, version in measured["versions"].items()),
     ]
     wide = max(len(row["name"]) for row in measured["rows"]) + 2
     against = f"times as fast as {measured['fastest_peer']}" if measured["fastest_peer"] else ""
@@ -282,7 +309,7 @@ def table(measured: Mapping[str, Any]) -> str:
             line += f"  not measured: {row['skipped']}"
         lines.append(line)
     for goal in measured["goals"]:
-        got = "nothing" if goal["measured"] is None else f"{goal['measured']:.3g}"
-        verdict = "reached" if goal["reached"] else "missed"
-        lines.append(f"asked of {goal['row']}: {goal['quantity']} {goal['asked']:g}, got {got}: {verdict}")
-    return "\n".join(lines)
+        got = "" if goal["measured"] is None else f", got {goal['measured']:.3g}"
+        verdict = {True: "reached", False: "missed", None: "not measured"}[goal["reached"]]
+        lines.append(f"asked of {goal['row']}: {goal['quantity']} {goal['asked']:g}{got}: {verdict}")
+    return "\n".join(line.rstrip() for line in lines)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from revision import Revision
+
 from opsin.report.drawing import number
 
 _TEMPLATE = """\
@@ -33,6 +35,8 @@ targets, what the loss needs of the reference was computed before.
 |---|---:|---|---|
 {commands}
 
+All of it was measured at {revision}, on this machine:
+
 | machine | |
 |---|---|
 {machine}
@@ -46,12 +50,13 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     """The page as Markdown.
 
     Raises:
-        ValueError: results of different machines, which no table should put side by side.
+        ValueError: results that no table should put side by side.
     """
     return _TEMPLATE.format(
         table="\n".join(_table(results)),
         commands="\n".join(f"| {r['title']} | {r['rounds']} | {r['date']} | `{r['command']}` |" for r in results),
         machine="\n".join(f"| {name} | {text} |" for name, text in machine(results).items()),
+        revision=Revision(**results[0]["revision"]),
     )
 
 
@@ -59,11 +64,12 @@ def machine(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What all results were measured on, and with which versions.
 
     Raises:
-        ValueError: not all on one machine with the same versions.
+        ValueError: not all of one state of the code, on one machine, with the same versions.
     """
     first = results[0]["machine"]
     versions: dict[str, str] = {}
     for result in results:
+        check_revision(result, Revision(**results[0]["revision"]), f"that of {results[0]['benchmark']}")
         if result["machine"] != first or any(versions.get(k, v) != v for k, v in result["versions"].items()):
             raise ValueError(
                 f"{result['benchmark']} was measured on another machine or with other versions than the rest"
@@ -75,8 +81,19 @@ def machine(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         "threads": str(first["threads"]),
         "vectors": first["vectors"],
         "system": first["system"],
+        "native library": first["native"],
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
+
+
+def check_revision(result: Mapping[str, Any], expected: Revision, whose: str) -> None:
+    """Raise ValueError unless a result is of that state of the code."""
+    found = Revision(**result["revision"])
+    if found != expected:
+        raise ValueError(
+            f"{result['benchmark']} must be measured at the same state of the code as the rest: it is of {found}, "
+            f"{whose} is {expected}. Measure it again."
+        )
 
 
 def _table(results: Iterable[Mapping[str, Any]]) -> Iterable[str]:

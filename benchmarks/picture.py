@@ -46,7 +46,7 @@ def picture(results: Sequence[Mapping[str, Any]]) -> Image.Image:
     columns = [panels[: (len(panels) + 1) // 2], panels[(len(panels) + 1) // 2 :]]
     rows = [max(p.height for p in pair) for pair in _zipped(columns)]
     on = machine(results)
-    note = f"{on['CPU']}, {on['threads']} threads, {on['vectors']}; {on['versions']}. Medians of interleaved rounds."
+    note = f"{on['CPU']}, threads: {on['threads']}, {on['vectors']}; {on['versions']}. Medians of interleaved rounds."
     width = 2 * _MARGIN + 2 * _PANEL + _GAP
     notes = wrap(note, width - 2 * _MARGIN, 18)
     height = _HEADER + sum(rows) + _GAP * len(rows) + 26 * len(notes) + 14
@@ -74,9 +74,9 @@ def _panels(result: Mapping[str, Any]) -> Iterable[Panel]:
     quantities = {goal["quantity"] for goal in result["goals"]}
     rows = [row for row in result["rows"] if row["competes"]]
     peer = next((row for row in rows if row["name"] == result["fastest_peer"]), None)
-    over = quantities == {"seconds"}
+    added = quantities == {"seconds"}
     yield Panel(
-        result["title"], f"{result['what']}: seconds", [_time(row, result["goals"], peer, over) for row in rows]
+        result["title"], f"{result['what']}: seconds", [_time(row, result["goals"], peer, added) for row in rows]
     )
     if "memory" in quantities:
         yield Panel(
@@ -85,18 +85,18 @@ def _panels(result: Mapping[str, Any]) -> Iterable[Panel]:
 
 
 def _time(
-    row: Mapping[str, Any], goals: Sequence[Mapping[str, Any]], peer: Mapping[str, Any] | None, over: bool
+    row: Mapping[str, Any], goals: Sequence[Mapping[str, Any]], peer: Mapping[str, Any] | None, added: bool
 ) -> Bar:
+    """`added`: whether the seconds come on top of something that all have."""
     if row["skipped"]:
         return Bar(row["name"], None, row["skipped"])
-    faster = row["speed"] is not None and _is_ours(row) and not over
     limits = {g["quantity"]: g["asked"] for g in goals if g["row"] == row["name"]}
     asked = limits.get("seconds")
     if "speed" in limits and peer is not None:
         asked = peer["median"] / limits["speed"]
-    label = f"{'+' if over and row['median'] >= 0 else ''}{number(row['median'])} s"
-    praise = f"{row['speed']:.1f} times as fast" if faster else ""
-    return Bar(row["name"], max(row["median"], 0.0), label, praise, asked)
+    label = f"{'+' if added else ''}{number(row['median'])} s"
+    praise = f"{row['speed']:.1f} times as fast" if row["speed"] is not None and _is_ours(row) else ""
+    return Bar(row["name"], row["median"], label, praise, asked)
 
 
 def _memory(row: Mapping[str, Any], goals: Sequence[Mapping[str, Any]], peer: Mapping[str, Any] | None) -> Bar:
@@ -104,7 +104,7 @@ def _memory(row: Mapping[str, Any], goals: Sequence[Mapping[str, Any]], peer: Ma
         return Bar(row["name"], None, row["skipped"])
     limits = [g["asked"] for g in goals if g["row"] == row["name"] and g["quantity"] == "memory"]
     asked = peer["peak_bytes"] / limits[0] if limits and peer is not None else None
-    praise = f"{row['memory']:.1f} times less" if row["memory"] is not None and _is_ours(row) else ""
+    praise = f"{1 / row['memory']:.2f} of the fastest peer's" if row["memory"] is not None and _is_ours(row) else ""
     return Bar(row["name"], row["peak_bytes"], f"{number(row['peak_bytes'] / 2**30)} GiB", praise, asked)
 
 

@@ -4,7 +4,7 @@ The loss is LPIPS on VGG-16: five taps, unit-normalised L2 with the published he
 weights, and before anything is timed their values must agree to 1e-5. A step is the forward pass and the gradient with
 respect to the first image, in a batch of 4 images of 256×256.
 
-    python benchmarks/training_step.py [--rounds 7] [--size 256] [--batch 4] [--json out.json]
+    python benchmarks/training_step.py [--rounds 7] [--size 256] [--batch 4] [--no-memory] [--json out.json]
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The modules of the benchmarks, which are scripts and import each other by their bare names."""
     monkeypatch.syspath_prepend(FOLDER)
-    names = ("measuring", "page", "picture")
+    names = ("measuring", "page", "picture", "revision", "import_time", "run_all")
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     for name in names:
         del sys.modules[name]
@@ -50,9 +51,7 @@ def results(bench: SimpleNamespace, tmp_path: Path) -> list[dict[str, Any]]:
     return measured
 
 
-def test_page_tells_medians_ratios_and_verdicts(
-    bench: SimpleNamespace, results: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_page_tells_medians_ratios_and_verdicts(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
     page = bench.page.page(results)
     # The ratio is the median of 4, 4 and 3.5, not the ratio of the medians.
     asked = "3.5 times as fast, 1/10 of the peak | reached, **missed**"
@@ -67,6 +66,12 @@ def test_page_tells_medians_ratios_and_verdicts(
     assert torch.backends.cpu.get_cpu_capability() in page
 
 
+def test_table_tells_verdicts(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
+    text = bench.measuring.table(results[0])
+    assert "\nasked of opsin, fast: memory 10, got 8: missed\n" in text
+    assert text.endswith("\nasked of large: speed 2: not measured")
+
+
 def test_page_has_no_numbers_of_its_own(bench: SimpleNamespace) -> None:
     assert not any(c.isdigit() for c in bench.page._TEMPLATE)
 
@@ -77,6 +82,85 @@ def test_results_of_two_machines_are_not_put_side_by_side(
     results[1]["machine"]["cpu"] = "another"
     with pytest.raises(ValueError, match="import was measured on another machine"):
         bench.page.page(results)
+
+
+def test_results_of_two_states_of_the_code_are_not_put_side_by_side(
+    bench: SimpleNamespace, results: list[dict[str, Any]]
+) -> None:
+    for result in results:
+        result["revision"] = {"commit": "abc12345", "changes": None}
+    assert "measured at commit abc1234, on this machine" in bench.page.page(results)
+    results[1]["revision"]["changes"] = "1"
+    with pytest.raises(ValueError, match=r"^import must .* it is of commit abc1234 with changes that were not"):
+        bench.picture.picture(results)
+    results[0]["revision"]["changes"] = "1"
+    assert "measured at commit abc1234 with changes that were not committed" in bench.page.page(results)
+    results[0]["revision"]["changes"] = "2"
+    with pytest.raises(ValueError, match="same state of the code"):
+        bench.page.page(results)
+    for result in results:
+        result["revision"] = {"commit": None, "changes": None}
+    assert "measured at a version whose commit is not known" in bench.page.page(results)
+
+
+def git(folder: Path, *command: str) -> str:
+    author = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+    return subprocess.run(["git", "-C", folder, *author, *command], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not there")
+def test_revision(bench: SimpleNamespace, tmp_path: Path) -> None:
+    """Changes count where the code is, not where the page is; two states of the same commit are told apart."""
+    package = tmp_path / "src" / "opsin" / "__init__.py"
+    package.parent.mkdir(parents=True)
+    package.write_text("a = 1")
+    assert bench.revision.revision(tmp_path, package) == bench.revision.Revision()
+    git(tmp_path, "init")
+    assert bench.revision.revision(tmp_path, package) == bench.revision.Revision()
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    commit = git(tmp_path, "rev-parse", "HEAD").strip()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "benchmarks.md").write_text("a page")
+    clean = bench.revision.revision(tmp_path, package)
+    assert clean == bench.revision.Revision(commit)
+    assert str(clean) == f"commit {commit[:7]}"
+    package.write_text("a = 2")
+    one = bench.revision.revision(tmp_path, package)
+    assert one.commit == commit
+    assert one.changes is not None
+    assert one == bench.revision.revision(tmp_path, package)
+    package.write_text("a = 3")
+    two = bench.revision.revision(tmp_path, package)
+    assert two != one
+    package.with_name("new.py").write_text("")
+    assert bench.revision.revision(tmp_path, package) != two
+    # An opsin that is installed elsewhere is not what the repository holds.
+    assert bench.revision.revision(tmp_path, Path(bench.revision.__file__)) == bench.revision.Revision()
+
+
+def test_kept_results_of_another_commit_are_not_mixed_with_new_ones(bench: SimpleNamespace, tmp_path: Path) -> None:
+    result = {"benchmark": "training_step", "revision": {"commit": "abc12345", "changes": None}}
+    (tmp_path / "training_step.json").write_text(json.dumps(result), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"^training_step must .* it is of commit abc1234, the code that is here is"):
+        bench.run_all.measure(tmp_path, quick=True, keep=True)
+    # What is complete becomes a page later.
+    for name in bench.run_all.SCRIPTS:
+        (tmp_path / f"{name}.json").write_text(json.dumps({**result, "benchmark": name}), encoding="utf-8")
+    kept = bench.run_all.measure(tmp_path, quick=True, keep=True)
+    assert [r["benchmark"] for r in kept] == list(bench.run_all.SCRIPTS)
+
+
+def test_time_of_an_import_is_that_of_compiled_files_after_torch(
+    bench: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("import time; time.sleep(0.5)")
+    (tmp_path / "contestant.py").write_text("import time; time.sleep(0.05)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    compiled = tmp_path / "compiled"
+    assert 0.05 <= bench.import_time.seconds("import contestant", str(compiled)) < 0.5
+    assert len(list(compiled.rglob("contestant.*.pyc"))) == 1
 
 
 def test_picture(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
@@ -94,6 +178,7 @@ def test_panels(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
     assert [bar.name for bar in seconds.bars] == ["opsin, fast", "opsin, slow", "peer", "large"]
     assert seconds.bars[0].asked == pytest.approx(5 / 3.5)
     assert memory.bars[0].asked == pytest.approx(80 * 2**20)
+    assert memory.bars[0].praise == "0.12 of the fastest peer's"
     assert (seconds.bars[0].label, seconds.bars[0].praise) == ("1.25 s", "4.0 times as fast")
     assert seconds.bars[3].amount is None
 
@@ -117,7 +202,7 @@ def test_memory_of_a_step_is_what_it_takes_beyond_the_process(bench: SimpleNames
 
         return step
 
-    row = bench.measuring.run_alone(contestant, 1, 256)
+    row = bench.measuring.run_alone(contestant, 256)
     assert row.peak_bytes == pytest.approx(256 * 3 * 256**2, rel=0.1)
 
 
@@ -125,11 +210,15 @@ def test_memory_of_a_step_is_what_it_takes_beyond_the_process(bench: SimpleNames
 def test_all_scripts_run(tmp_path: Path) -> None:
     """A quarter of an hour on a busy machine: many processes, each of which imports torch and a peer."""
     command = [sys.executable, str(FOLDER / "run_all.py"), "--quick", "--docs", str(tmp_path / "docs")]
-    subprocess.run([*command, "--results", str(tmp_path / "results")], check=True, capture_output=True)
+    subprocess.run([*command, "--results", str(tmp_path / "results")], check=True, stdout=subprocess.PIPE)
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in (tmp_path / "results").iterdir()]
+    assert len(results) == 5
+    assert all(seconds > 0 for result in results for row in result["rows"] for seconds in row["seconds"])
     page = (tmp_path / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     for peer in ("lpips", "piq", "torchmetrics", "pastiche", "peers, cut at their taps"):
         assert f"\n| {peer} | " in page
     assert "not measured" not in page
+    assert "All of it was measured at " in page
     assert (tmp_path / "docs" / "images" / "benchmarks.png").stat().st_size > 10_000
 
 
