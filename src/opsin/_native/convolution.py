@@ -99,9 +99,9 @@ def filters_of(operator: object, arguments: tuple[Any, ...]) -> dict[tuple[int, 
 
 @operator("(Tensor x, Tensor weight, Tensor? bias, bool relu) -> (Tensor, Tensor)")
 def conv3x3_relu(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> tuple[Tensor, Tensor]:
-    """Convolution of x, padded by 1, with a ReLU if asked for, and bits of where that clipped; differentiable by x alone.
+    """Convolution of x, padded by 1, with a ReLU if asked for, and bits of where that clipped; see `library`.
 
-    See `library.convolution`.
+    Differentiable by x alone.
     """
     return library.convolution(x, _filters(weight, backward=False), weight, bias=bias, relu=relu)
 

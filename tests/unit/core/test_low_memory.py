@@ -88,8 +88,8 @@ def kept(loss: opsin.PerceptualLoss, memory: str) -> int:
 
 @pytest.mark.parametrize("loss", [lpips("vgg", "random"), gatys_style("vgg16", "random", reference="target")])
 def test_it_keeps_a_fraction(loss):
-    # The outputs of the poolings are a tenth of those of all layers; Gram matrices are as large as they are.
-    assert kept(loss, "low") < 0.25 * kept(loss, "normal")
+    # Of the taps and a bit of each value of all else, the outputs of the poolings and the Gram matrices are left.
+    assert kept(loss, "low") < 0.45 * kept(loss, "normal")
 
 
 def test_it_can_be_differentiated_twice():
