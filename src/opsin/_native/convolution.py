@@ -71,7 +71,7 @@ def _wins(layer: nn.Conv2d, x: Tensor) -> bool:
         return False
     channels, pixels = min(layer.in_channels, layer.out_channels), x.shape[2] * x.shape[3]
     if library.is_narrow(layer.weight):
-        return layer.out_channels >= 32 and pixels >= 128 * 128
+        return layer.out_channels >= 32 and pixels >= 256 * 256
     return (channels >= 64 and pixels >= 16 * 16) or (channels >= 32 and pixels >= 24 * 24)
 
 
