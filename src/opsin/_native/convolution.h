@@ -17,6 +17,11 @@
 #define PANEL (2 * WIDE)
 #define BLOCK 48 /* rows that a thread takes at once, a multiple of ROWS */
 
+/* Of the maps, and how many channels go in and come out. */
+typedef struct {
+    int64_t height, width, in, out;
+} shape;
+
 static inline int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 /* Panels that so many columns take. */

@@ -117,10 +117,10 @@ def pack(weight: Tensor, *, backward: bool) -> Tensor:
 
 
 def packed_bytes(weight: Tensor, *, backward: bool) -> int:
-    """Size of what `pack` gives, of filters (O,C,3,3)."""
-    out, channels = weight.shape[1::-1] if backward else weight.shape[:2]
+    """Size of what `pack` gives, of filters (O,C,3,3); 0 for the few kilobytes of narrow ones."""
     if is_narrow(weight):
         return 0
+    out, channels = weight.shape[1::-1] if backward else weight.shape[:2]
     return 4 * _library().opsin_winograd_filters_size(channels, out)
 
 

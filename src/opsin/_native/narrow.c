@@ -10,10 +10,6 @@
 
 #define BAND 32 /* rows of a gradient that a thread takes at once; it multiplies two more */
 
-typedef struct {
-    int64_t height, width, in, out;
-} shape;
-
 /* Floats between the copies of rows that are read around a row, with a zero before it and behind it. */
 static int64_t copy_size(int64_t width, int64_t in) { return (up(width, ROWS) + 2) * in; }
 

@@ -85,10 +85,6 @@ INLINE void output_strip(const float *from, int64_t stride, const float *bias, i
     }
 }
 
-typedef struct {
-    int64_t height, width, in, out;
-} shape;
-
 /* (6x6 pixels around each tile, C) -> (36, BLOCK, C + PAD) */
 static void inputs(const float *x, const uint8_t *clipped, float *v, const shape *s, int64_t first, int64_t count) {
     const int64_t down = (s->height + 3) / 4, across = (s->width + 3) / 4, channels = s->in;

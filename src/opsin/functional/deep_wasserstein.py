@@ -39,7 +39,8 @@ def group(feature: Tensor, window: int = 4, variant: str = "code") -> Tensor:
     Shape: (N,C,H,W) -> (N,G,window²).
     """
     height, width = (max(1, round(n / window)) * window - n for n in feature.shape[-2:])
-    feature = F.pad(feature, (width, 0, 0, height))
+    # In one order in memory, whatever the map's is: equal maps must have equal sums, which are rounded in that order.
+    feature = F.pad(feature, (width, 0, 0, height)).contiguous()
     if variant == "code":
         return feature.reshape(feature.shape[0], window * window, -1).mT
     rows = feature.unflatten(3, (-1, window)).unflatten(2, (-1, window))  # (N,C,h,window,w,window)
