@@ -123,13 +123,13 @@ class _Meter(TorchDispatchMode):
     Attributes:
         now: bytes held.
         peak: the most that were.
-        filters: bytes of the filters that the native convolution lays out, by their weights and direction.
+        filters: bytes of the filters that the native convolution lays out, by their weights.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self.filters: dict[tuple[int, bool], int] = {}
+        self.filters: dict[int, int] = {}
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(

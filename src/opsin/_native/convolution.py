@@ -19,8 +19,8 @@ from opsin.errors import InputError
 
 ALGORITHMS = ("auto", "direct", "winograd")
 
-# Filters ready for use, by the weights they were made of: four times their size, once for the forward pass and once for
-# the gradient. They go when the weights go, and are made anew when the weights have changed.
+# Filters ready for use, by the weights they were made of: four times their size. They go when the weights go, and are
+# made anew when the weights have changed.
 _packed = WeakTensorKeyDictionary()
 
 
@@ -81,20 +81,19 @@ def _filters(weight: Tensor, *, backward: bool) -> Tensor:
     if weight not in _packed:
         _packed[weight] = {}
     kept = _packed[weight]
+    backward = backward and not library.packs_alike(weight)
     if backward not in kept or kept[backward][0] != state:
         kept[backward] = state, library.pack(weight, backward=backward)
     return kept[backward][1]
 
 
-def filters_of(operator: object, arguments: tuple[Any, ...]) -> dict[tuple[int, bool], int]:
+def filters_of(operator: object, arguments: tuple[Any, ...]) -> dict[int, int]:
     """Bytes of the filters that a call of one of our operators lays out, by what tells them from others."""
-    if operator is torch.ops.opsin.conv3x3_relu.default:
-        weight, backward = arguments[1], False
-    elif operator is torch.ops.opsin.conv3x3_relu_backward.default:
-        weight, backward = arguments[2], True
-    else:
+    places = {torch.ops.opsin.conv3x3_relu.default: 1, torch.ops.opsin.conv3x3_relu_backward.default: 2}
+    if operator not in places:
         return {}
-    return {(id(weight), backward): library.packed_bytes(weight, backward=backward)}
+    weight = arguments[places[operator]]
+    return {id(weight): library.packed_bytes(weight)}
 
 
 @operator("(Tensor x, Tensor weight, Tensor? bias, bool relu) -> (Tensor, Tensor)")

@@ -46,7 +46,7 @@ def _load() -> ctypes.CDLL | MissingLibraryError:
         "opsin_winograd_filters_size": (_SIZE, [_SIZE, _SIZE]),
         "opsin_winograd_work_size": (_SIZE, [_SIZE, _SIZE]),
         "opsin_winograd_filters": (None, [_POINTER, _POINTER, _SIZE, _SIZE, _INT]),
-        "opsin_winograd": (None, [*[_POINTER] * 7, *[_SIZE] * 5, _INT]),
+        "opsin_winograd": (None, [*[_POINTER] * 7, *[_SIZE] * 5, _INT, _INT]),
         "opsin_panel": (_SIZE, []),
         "opsin_narrow_work_size": (_SIZE, [_SIZE, _SIZE]),
         "opsin_narrow_backward_work_size": (_SIZE, [_SIZE] * 3),
@@ -102,25 +102,30 @@ def _library() -> ctypes.CDLL:
 
 
 def pack(weight: Tensor, *, backward: bool) -> Tensor:
-    """Filters (O,C,3,3), float32, laid out for `convolution` or `convolution_backward`."""
+    """Filters (O,C,3,3), float32, laid out for `convolution` or `convolution_backward`; see `packs_alike`."""
     lib = _library()
     weight = weight.detach()
     if is_narrow(weight):
         matrix = weight.permute(0, 2, 3, 1).flatten(1)
         return _panels(lib, matrix if backward else matrix.T)
-    # The gradient is a convolution with the filters turned by 180 degrees, from outputs to inputs.
-    weight = (weight.flip(2, 3).transpose(0, 1) if backward else weight).contiguous()
+    weight = weight.contiguous()
     out, channels = weight.shape[:2]
     packed = torch.empty(lib.opsin_winograd_filters_size(channels, out), dtype=torch.float32)
+    lib.opsin_use_huge_pages(packed.data_ptr(), packed.nbytes)
     lib.opsin_winograd_filters(weight.data_ptr(), packed.data_ptr(), channels, out, torch.get_num_threads())
     return packed
 
 
-def packed_bytes(weight: Tensor, *, backward: bool) -> int:
+def packs_alike(weight: Tensor) -> bool:
+    """Whether `pack` gives the same for both ways: all filters but the few kilobytes of narrow ones."""
+    return not is_narrow(weight)
+
+
+def packed_bytes(weight: Tensor) -> int:
     """Size of what `pack` gives, of filters (O,C,3,3); 0 for the few kilobytes of narrow ones."""
     if is_narrow(weight):
         return 0
-    out, channels = weight.shape[1::-1] if backward else weight.shape[:2]
+    out, channels = weight.shape[:2]
     return 4 * _library().opsin_winograd_filters_size(channels, out)
 
 
@@ -162,13 +167,13 @@ def convolution(x: Tensor, packed: Tensor, weight: Tensor, *, bias: Tensor | Non
     clipped = torch.empty((n, h, w, bit_bytes(channels)) if relu else 0, dtype=torch.uint8)
     threads = torch.get_num_threads()
     tensors = *map(_address, (x, packed, bias, y)), _address(clipped) if relu else None
-    sizes = n, h, w, c, channels, threads
+    sizes = n, h, w, c, channels
     if is_narrow(weight):
         work = _work(threads * lib.opsin_narrow_work_size(w, c))
-        lib.opsin_narrow(*tensors, work.data_ptr(), *sizes)
+        lib.opsin_narrow(*tensors, work.data_ptr(), *sizes, threads)
     else:
         work = _work(threads * lib.opsin_winograd_work_size(c, channels))
-        lib.opsin_winograd(tensors[0], None, *tensors[1:], work.data_ptr(), *sizes)
+        lib.opsin_winograd(tensors[0], None, *tensors[1:], work.data_ptr(), *sizes, False, threads)
     return y, clipped
 
 
@@ -188,7 +193,7 @@ def convolution_backward(grad: Tensor, packed: Tensor, weight: Tensor, *, clippe
     else:
         work = _work(threads * lib.opsin_winograd_work_size(out, channels))
         tensors = map(_address, (grad, clipped, packed, None, dx, None, work))
-        lib.opsin_winograd(*tensors, n, h, w, out, channels, threads)
+        lib.opsin_winograd(*tensors, n, h, w, out, channels, True, threads)
     return dx
 
 

@@ -60,4 +60,33 @@ INLINE mask load_bits(const uint8_t *from, int n) {
     return (lane & bits) != 0;
 }
 
+/* The first or the second halves of two vectors, lane by lane in turn. */
+#if BYTES == 64
+#define FIRST 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define SECOND 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#else
+#define FIRST 0, 8, 1, 9, 2, 10, 3, 11
+#define SECOND 4, 12, 5, 13, 6, 14, 7, 15
+#endif
+#if defined(__clang__)
+#define LANES(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define LANES(a, b, ...) __builtin_shuffle(a, b, (mask){__VA_ARGS__})
+#endif
+
+/* WIDE rows of as many floats, to columns. */
+INLINE void transpose(const float *from, int64_t stride, float *to, int64_t to_stride) {
+    vec row[WIDE], next[WIDE];
+    for (int i = 0; i < WIDE; i++) row[i] = load(from + i * stride, WIDE);
+    /* Shuffled like a pack of cards, as often as WIDE can be halved. */
+    for (int n = 1; n < WIDE; n *= 2) {
+        for (int i = 0; i < WIDE / 2; i++) {
+            next[2 * i] = LANES(row[i], row[i + WIDE / 2], FIRST);
+            next[2 * i + 1] = LANES(row[i], row[i + WIDE / 2], SECOND);
+        }
+        for (int i = 0; i < WIDE; i++) row[i] = next[i];
+    }
+    for (int i = 0; i < WIDE; i++) store(to + i * to_stride, row[i], WIDE);
+}
+
 #endif

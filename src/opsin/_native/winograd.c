@@ -18,6 +18,14 @@
 
 #include "convolution.h"
 
+/* Rows of a product with turned filters that is summed in registers, three vectors wide. */
+#if defined(__AVX512F__)
+#define TURNED 8
+#elif defined(__AVX__) || defined(__aarch64__)
+#define TURNED 4
+#else
+#define TURNED 2
+#endif
 #define PAD 16 /* floats between rows, lest they fall upon the same lines of the cache when C is a power of two */
 
 #define A 0.70710678118654752f /* the points, and their cubes */
@@ -110,14 +118,77 @@ static void inputs(const float *x, const uint8_t *clipped, float *v, const shape
     }
 }
 
-/* (36, BLOCK, C + PAD) by (36, panels, C, PANEL) -> (36, BLOCK, panels * PANEL + PAD) */
-static void products(const float *v, const float *filters, float *m, const shape *s, int64_t count) {
+/* A frequency: (BLOCK, C + PAD) by (panels, C, PANEL) -> (BLOCK, panels * PANEL + PAD) */
+static void product(const float *v, const float *filters, float *m, const shape *s, int64_t count) {
     const int64_t v_stride = s->in + PAD, m_stride = panels(s->out) * PANEL + PAD;
-    for (int f = 0; f < 36; f++)
-        for (int64_t p = 0; p < panels(s->out); p++, filters += s->in * PANEL)
-            for (int64_t t = 0; t < count; t += ROWS)
-                multiply(v + (f * BLOCK + t) * v_stride, v_stride, filters, s->in,
-                         m + (f * BLOCK + t) * m_stride + p * PANEL, m_stride);
+    for (int64_t p = 0; p < panels(s->out); p++, filters += s->in * PANEL)
+        for (int64_t t = 0; t < count; t += ROWS)
+            multiply(v + t * v_stride, v_stride, filters, s->in, m + t * m_stride + p * PANEL, m_stride);
+}
+
+/* n vectors of tiles of a frequency (O,BLOCK) by TURNED rows of filters (panels,C,PANEL), `scale` times; to rows of
+   BLOCK. */
+INLINE void multiply_turned(const float *v, const float *filters, const shape *s, float scale, float *m, int n) {
+    vec sum[TURNED][3] = {{{0}}};
+    const float *beside = filters + TURNED * PANEL;
+    for (int64_t first = 0; first < s->in; first += PANEL, filters += s->out * PANEL) {
+        const int64_t last = s->in - first < PANEL ? s->in - first : PANEL;
+        /* Rows of a panel are too few for the processor to see where it goes from there. */
+        const float *next = first + PANEL < s->in ? filters + s->out * PANEL : beside;
+        for (int64_t k = 0; k < last; k++, v += BLOCK) {
+            __builtin_prefetch(next + k * TURNED);
+            vec tiles[3];
+            for (int j = 0; j < n; j++) tiles[j] = load(v + j * WIDE, WIDE);
+#pragma GCC unroll 8
+            for (int r = 0; r < TURNED; r++)
+                for (int j = 0; j < n; j++) sum[r][j] += filters[r * PANEL + k] * tiles[j];
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < TURNED; r++)
+        for (int j = 0; j < n; j++) store(m + r * BLOCK + j * WIDE, scale * sum[r][j], WIDE);
+}
+
+/* The same as `product`, `scale` times, with the filters (panels,C,PANEL) of the convolution from s->out to s->in
+   channels, transposed. `across` are s->in rows of BLOCK. */
+static void turned_product(const float *v, const float *filters, float scale, float *m, float *across, const shape *s,
+                           int64_t count) {
+    const int64_t v_stride = s->in + PAD, m_stride = panels(s->out) * PANEL + PAD;
+    for (int64_t k = 0; k < s->in; k += WIDE)
+        for (int64_t t = 0; t < count; t += WIDE)
+            transpose(v + t * v_stride + k, v_stride, across + k * BLOCK + t, BLOCK);
+    for (int64_t c = 0; c < s->out; c += WIDE) {
+        float part[WIDE * BLOCK];
+        for (int64_t r = 0; r < WIDE; r += TURNED)
+            for (int64_t t = 0; t < count; t += 3 * WIDE) {
+                const float *rows = filters + (c + r) * PANEL;
+                float *to = part + r * BLOCK + t;
+                if (count - t <= WIDE) multiply_turned(across + t, rows, s, scale, to, 1);
+                else if (count - t <= 2 * WIDE) multiply_turned(across + t, rows, s, scale, to, 2);
+                else multiply_turned(across + t, rows, s, scale, to, 3);
+            }
+        for (int64_t t = 0; t < count; t += WIDE) transpose(part + t, BLOCK, m + t * m_stride + c, m_stride);
+    }
+}
+
+/* Frequencies `first` ... `last` - 1: (36, BLOCK, C + PAD) by (36, panels, C, PANEL) -> (36, BLOCK, panels * PANEL + PAD).
+
+   Or, with work to be done `across`, by the filters of the convolution from s->out to s->in channels, turned by 180
+   degrees and transposed: turning takes a filter's value at a point p to p^2 times that at 1/p, which is one of the
+   points too. So a gradient needs no filters of its own. */
+static void products(const float *v, const float *filters, float *m, float *across, const shape *s, int64_t count,
+                     int first, int last) {
+    static const int turned[6] = {5, 3, 4, 1, 2, 0};
+    static const float scale[6] = {1, -2, -2, -0.5f, -0.5f, 1};
+    for (int f = first; f < last; f++) {
+        const float *from = v + f * BLOCK * (s->in + PAD);
+        float *to = m + f * BLOCK * (panels(s->out) * PANEL + PAD);
+        const int i = f / 6, j = f % 6;
+        if (across)
+            turned_product(from, filters + (6 * turned[i] + turned[j]) * panels(s->in) * s->out * PANEL,
+                           scale[i] * scale[j], to, across, s, count);
+        else product(from, filters + f * panels(s->out) * s->in * PANEL, to, s, count);
+    }
 }
 
 /* (36, BLOCK, panels * PANEL + PAD) -> (4x4 pixels of each tile, O), with a bias (or null); see `give` for `clipped` */
@@ -147,11 +218,18 @@ static void outputs(const float *m, const float *bias, float *y, uint8_t *clippe
     }
 }
 
-/* Floats that the filters and the work of one thread take. */
-int64_t opsin_winograd_filters_size(int64_t in, int64_t out) { return 36 * panels(out) * in * PANEL; }
+/* Floats that the filters take. Behind them are rows that `turned_products` reads beyond the last, for nothing. */
+int64_t opsin_winograd_filters_size(int64_t in, int64_t out) {
+    return 36 * panels(out) * in * PANEL + (WIDE - 1) * PANEL;
+}
 
+static int64_t v_size(int64_t in) { return 36 * BLOCK * (in + PAD); }
+
+static int64_t m_size(int64_t out) { return 36 * BLOCK * (panels(out) * PANEL + PAD); }
+
+/* Floats that the work of one thread takes. */
 int64_t opsin_winograd_work_size(int64_t in, int64_t out) {
-    return 36 * BLOCK * (in + PAD + panels(out) * PANEL + PAD);
+    return v_size(in) + m_size(out) + BLOCK * up(in, WIDE);
 }
 
 /* Filters (O,C,3,3), contiguous, to (36, panels, C, PANEL), which is zeros behind the last of them. */
@@ -185,24 +263,39 @@ void opsin_winograd_filters(const float *g, float *u, int64_t in, int64_t out, i
 
 /* x (N,H,W,C) -> y (N,H,W,O), plus `bias` (O), or null. Bits for each channel of a position are in as many bytes as
    they take: `behind` (N,H,W,bytes), or null, tells where x is to be taken as 0, and `clipped` (N,H,W,bytes), if given,
-   is where a ReLU of y tells that. `work` is that of `threads` threads. */
+   is where a ReLU of y tells that. `work` is that of `threads` threads. With `turned`, the filters are those from O to C
+   channels, and the convolution is the gradient of theirs. */
 void opsin_winograd(const float *x, const uint8_t *behind, const float *filters, const float *bias, float *y,
                     uint8_t *clipped, float *work, int64_t images, int64_t height, int64_t width, int64_t in,
-                    int64_t out, int threads) {
+                    int64_t out, int turned, int threads) {
     const shape s = {height, width, in, out};
     const int64_t tiles = images * ((height + 3) / 4) * ((width + 3) / 4);
-    /* As many tiles at once as there is work for, if possible the same for every thread. */
-    const int64_t blocks = up((tiles + BLOCK - 1) / BLOCK, threads), block = up((tiles + blocks - 1) / blocks, ROWS);
+    /* As many tiles at once as there is work for, if possible the same for every thread, in numbers that the products
+       take whole. */
+    const int64_t blocks = up((tiles + BLOCK - 1) / BLOCK, threads), share = (tiles + blocks - 1) / blocks;
+    const int64_t block = up(share, turned && share >= WIDE ? WIDE : ROWS);
 #pragma omp parallel num_threads(threads)
     {
-        float *v = work + omp_get_thread_num() * opsin_winograd_work_size(in, out);
-        float *m = v + 36 * BLOCK * (in + PAD);
+        float *mine = work + omp_get_thread_num() * opsin_winograd_work_size(in, out);
+        float *v = mine, *m = v + v_size(in), *across = turned ? m + m_size(out) : 0;
+        if (tiles <= BLOCK) {
+            /* A block for all threads, each with frequencies of its own: the filters are what takes the time. */
+            v = work, m = v + v_size(in);
+#pragma omp for schedule(static)
+            for (int64_t t = 0; t < tiles; t++) inputs(x, behind, v + t * (in + PAD), &s, t, 1);
+#pragma omp for schedule(static)
+            for (int f = 0; f < 36; f++) products(v, filters, m, across, &s, tiles, f, f + 1);
+#pragma omp for schedule(static)
+            for (int64_t t = 0; t < tiles; t++)
+                outputs(m + t * (panels(out) * PANEL + PAD), bias, y, clipped, &s, t, 1);
+        } else {
 #pragma omp for schedule(dynamic)
-        for (int64_t first = 0; first < tiles; first += block) {
-            const int64_t count = tiles - first < block ? tiles - first : block;
-            inputs(x, behind, v, &s, first, count);
-            products(v, filters, m, &s, count);
-            outputs(m, bias, y, clipped, &s, first, count);
+            for (int64_t first = 0; first < tiles; first += block) {
+                const int64_t count = tiles - first < block ? tiles - first : block;
+                inputs(x, behind, v, &s, first, count);
+                products(v, filters, m, across, &s, count, 0, 36);
+                outputs(m, bias, y, clipped, &s, first, count);
+            }
         }
     }
 }
