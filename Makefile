@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What the native library is built of when opsin is installed.
+NATIVE := hatch_build.py src/opsin/_native/build.py $(wildcard src/opsin/_native/*.[ch])
 
 .PHONY: demo test lint types layers unit bench sanitize clean
 
@@ -35,12 +37,12 @@ $(BIN)/python:
 		{ echo "opsin needs Python 3.10 or newer, $(PYTHON) is older. Name another: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
+$(VENV)/.demo: pyproject.toml $(NATIVE) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
 # Plain `torch` and `torchvision` in one call, so that pip takes a pair that matches.
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
+$(VENV)/.dev: pyproject.toml $(NATIVE) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch torchvision --editable '.[dev]'
 	@touch $@
 

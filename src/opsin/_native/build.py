@@ -7,6 +7,7 @@ The build hook of the wheel runs it too, before there is an opsin to import: it 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
@@ -15,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SOURCES = [HERE / f"{name}.c" for name in ("winograd", "narrow", "heads", "pooling", "memory")]
+SOURCES = [HERE / f"{name}.c" for name in ("winograd", "narrow", "heads", "pooling", "memory", "sources")]
+HEADERS = [HERE / f"{name}.h" for name in ("convolution", "vectors")]
 LEVELS = {
     "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"],
     "avx2": ["-mavx2", "-mfma"],
@@ -32,6 +34,14 @@ def library(level: str) -> Path:
     return HERE / f"native-{level}.so"
 
 
+def signature() -> str:
+    """A hash of the sources, which a library carries that was built of them."""
+    digest = hashlib.sha256()
+    for source in (*SOURCES, *HEADERS):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def build() -> list[Path]:
     """Compile all levels of this machine's architecture and return the libraries.
 
@@ -40,6 +50,7 @@ def build() -> list[Path]:
         subprocess.CalledProcessError: it failed; its `stderr` says at what.
     """
     compiler = shlex.split(os.environ.get("CC", "cc"))
+    define = f'-DOPSIN_SOURCES="{signature()}"'
     levels = LEVELS if platform.machine() in ("x86_64", "AMD64") else {"default": []}
     for old in HERE.glob("native-*.so"):
         old.unlink()
@@ -47,7 +58,7 @@ def build() -> list[Path]:
         for level, flags in levels.items():
             objects = [str(Path(folder, f"{level}-{source.stem}.o")) for source in SOURCES]
             for source, compiled in zip(SOURCES, objects, strict=True):
-                _run([*compiler, *_FLAGS, *flags, "-c", str(source), "-o", compiled])
+                _run([*compiler, *_FLAGS, define, *flags, "-c", str(source), "-o", compiled])
             # Without -fopenmp: the OpenMP symbols stay open, for those of the library that torch has loaded. A second
             # one would have threads of its own, which fight torch's for the processors.
             _run([*compiler, "-shared", "-s", *objects, "-o", str(Path(folder, f"{level}.so")), "-lm"])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from opsin._native.build import library
+from opsin._native.build import library, signature
 from opsin.tracing import is_traced
 
 _T = TypeVar("_T")
@@ -42,6 +42,12 @@ def _load() -> ctypes.CDLL | MissingLibraryError:
         lib = ctypes.CDLL(str(path))
     except OSError as error:
         return MissingLibraryError(f"{path.name} could not be loaded: {error}")
+    if _built_of(lib) != signature():
+        # Its functions may take other arguments, and would write where nothing of theirs is.
+        return MissingLibraryError(
+            f"{path.name} was built from the sources of another version. "
+            "With a C compiler at hand, run: python -m opsin._native"
+        )
     signatures = {
         "opsin_winograd_filters_size": (_SIZE, [_SIZE, _SIZE]),
         "opsin_winograd_work_size": (_SIZE, [_SIZE, _SIZE]),
@@ -63,6 +69,15 @@ def _load() -> ctypes.CDLL | MissingLibraryError:
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments
     return lib
+
+
+def _built_of(lib: ctypes.CDLL) -> str | None:
+    try:
+        sources = lib.opsin_sources
+    except AttributeError:
+        return None
+    sources.restype, sources.argtypes = ctypes.c_char_p, []
+    return sources().decode()
 
 
 @_constant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import shlex
 import subprocess
 import sys
@@ -39,6 +40,26 @@ def test_a_library_that_cannot_be_loaded(folder: Path) -> None:
     build.library(library.level()).write_text("no library")
     assert "could not be loaded" in (_native.why_not() or "")
     opsin.VGG("vgg11", "random")(torch.rand(1, 3, 64, 64), ["relu3_1"])
+
+
+@pytest.mark.skipif(not _native.available(), reason="no native library")
+def test_a_library_of_other_sources_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "signature", lambda: "of another version")
+    library._load.cache_clear()
+    try:
+        assert "sources of another version" in (_native.why_not() or "")
+        assert opsin.VGG("vgg11", "random")(torch.rand(1, 3, 64, 64), ["relu3_1"])["relu3_1"].isfinite().all()
+    finally:
+        library._load.cache_clear()
+
+
+def test_a_library_from_before_there_were_signatures() -> None:
+    assert library._built_of(ctypes.CDLL(None)) is None
+
+
+def test_the_signature_is_that_of_every_source() -> None:
+    folder = Path(build.__file__).parent
+    assert {*build.SOURCES, *build.HEADERS} == {*folder.glob("*.c"), *folder.glob("*.h")}
 
 
 def test_no_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,3 @@
+/* Which sources the library is built of: one of others must not be called. */
+
+const char *opsin_sources(void) { return OPSIN_SOURCES; }
