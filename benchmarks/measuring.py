@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from revision import Revision, revision
@@ -28,6 +28,7 @@ from revision import Revision, revision
 from opsin._native import why_not
 from opsin.report.environment import machine, versions
 
+T = TypeVar("T")
 Step = Callable[[torch.Tensor], torch.Tensor]
 Contestant = Callable[[torch.Tensor], Step]
 
@@ -38,7 +39,8 @@ class Goal:
 
     Attributes:
         row: name of the contestant.
-        quantity: "speed" or "memory", as a multiple of the fastest peer's, at least; or "seconds", at most.
+        quantity: "speed" or "memory", as a multiple of the fastest peer's, at least; "value", the loss as a multiple
+            of its, or "seconds", both at most.
         asked: the figure.
     """
 
@@ -102,12 +104,18 @@ def run_alone(contestant: Contestant, size: int, batch: int = 1) -> Row:
     # A small step first, so that one-time allocations of the libraries are not counted.
     small, small_y = images(32)
     run(contestant(small_y), small)
-    # What malloc keeps of what was freed must not pass for memory that was held before the step.
+    (seconds, value), peak = with_peak(lambda: run(step, x))
+    return Row("", [seconds], peak, value)
+
+
+def with_peak(function: Callable[[], T]) -> tuple[T, int]:
+    """What a function returns, and the peak of memory over what the process held before."""
+    # What malloc keeps of what was freed must not pass for memory that was held before.
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is resident
     before = _resident_peak()
-    seconds, value = run(step, x)
-    return Row("", [seconds], _resident_peak() - before, value)
+    result = function()
+    return result, _resident_peak() - before
 
 
 def _resident_peak() -> int:
@@ -167,7 +175,13 @@ def _options(args: Mapping[str, object]) -> list[str]:
 
 
 def arguments(
-    about: str, *, rounds: int, size: int, batch: int | None = None, memory_apart: bool = True
+    about: str,
+    *,
+    rounds: int,
+    size: int,
+    batch: int | None = None,
+    steps: int | None = None,
+    memory_apart: bool = True,
 ) -> argparse.ArgumentParser:
     """The options that the benchmarks of steps share, with these defaults.
 
@@ -176,6 +190,7 @@ def arguments(
         rounds: steps of each contestant that are timed.
         size: of the square images.
         batch: images at once; None if there is always one.
+        steps: of an optimiser; None if there is no such option.
         memory_apart: whether memory is measured by itself, so that it can be left out.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -183,6 +198,8 @@ def arguments(
     if batch is not None:
         parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--size", type=int, default=size)
+    if steps is not None:
+        parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     if memory_apart:
         parser.add_argument("--no-memory", action="store_true", help="measure seconds alone")
@@ -269,20 +286,28 @@ def report(
 
 def _compared(row: Row, fastest: Row | None) -> dict[str, Any]:
     """A row, with its median and how many times as fast and as sparing as the fastest peer it is."""
-    compared = {**asdict(row), "median": row.median if row.seconds else None, "speed": None, "memory": None}
+    compared = {
+        **asdict(row),
+        "median": row.median if row.seconds else None,
+        "speed": None,
+        "memory": None,
+        "value_ratio": None,
+    }
     if fastest is not None and row.competes and row.seconds:
         speeds = [b / a for a, b in zip(row.seconds, fastest.seconds, strict=True)]
         compared["speed"] = statistics.median(speeds)
         if row.peak_bytes and fastest.peak_bytes:
             compared["memory"] = fastest.peak_bytes / row.peak_bytes
+        if row.value is not None and fastest.value:
+            compared["value_ratio"] = row.value / fastest.value
     return compared
 
 
 def _judged(goal: Goal, row: Mapping[str, Any]) -> dict[str, Any]:
-    measured = row["median" if goal.quantity == "seconds" else goal.quantity]
+    measured = row[{"seconds": "median", "value": "value_ratio"}.get(goal.quantity, goal.quantity)]
     reached = None
     if measured is not None:
-        reached = measured <= goal.asked if goal.quantity == "seconds" else measured >= goal.asked
+        reached = measured <= goal.asked if goal.quantity in ("seconds", "value") else measured >= goal.asked
     return {**asdict(goal), "measured": measured, "reached": reached}
 
 

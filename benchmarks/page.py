@@ -119,7 +119,12 @@ def _numbers(row: Mapping[str, Any]) -> list[str]:
 
 def asked(goal: Mapping[str, Any]) -> str:
     """A goal in words."""
-    form = {"speed": "{:g} times as fast", "memory": "1/{:g} of the peak", "seconds": "at most {:g} s"}
+    form = {
+        "speed": "{:g} times as fast",
+        "memory": "1/{:g} of the peak",
+        "seconds": "at most {:g} s",
+        "value": "at most {:g} of the peer's loss",
+    }
     return form[goal["quantity"]].format(goal["asked"])
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from opsin import recipe
 from opsin.checks import choice
-from opsin.distances import Distance, make_distance
+from opsin.distances import REGULARIZERS, Distance, Regularizer, make_distance
 from opsin.errors import InputError, OpsinError, WeightsError
 from opsin.extractors import Extractor, as_extractor, default_layers, make_extractor
 from opsin.loss import PerceptualLoss
@@ -127,7 +127,7 @@ def load(path: str | os.PathLike[str], *, extractors: Mapping[str, Extractor] | 
                 Term(
                     made[choice("network", entry["network"], made, owner="this file")],
                     tap if isinstance(tap, str) else tuple(tap),
-                    make_distance(str(entry["distance"]), **entry.get("options", {})),
+                    _make_measure(str(entry["distance"]), entry.get("options", {})),
                     entry["weight"],
                     entry.get("reference", "target"),
                     entry.get("label", ""),
@@ -143,6 +143,10 @@ def load(path: str | os.PathLike[str], *, extractors: Mapping[str, Extractor] | 
         raise InputError(
             f"'{path}' must be a loss written by to_yaml, got {type(error).__name__}: {reason}."
         ) from error
+
+
+def _make_measure(name: str, options: Mapping[str, Any]) -> Distance | Regularizer:
+    return REGULARIZERS[name](**options) if name in REGULARIZERS else make_distance(name, **options)
 
 
 def _make_network(config: dict[str, Any], label: str) -> Extractor:

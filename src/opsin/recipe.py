@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from opsin.distances import ALL_DISTANCES
+from opsin.distances import ALL_DISTANCES, REGULARIZERS
 from opsin.errors import InputError
 from opsin.terms import Term, free_name
 
@@ -34,7 +34,7 @@ def dump(terms: Iterable[Term], **options: Any) -> str:
                 f"a loss that is written to a file must have no random generator, got one in term {term.label!r}. "
                 "Hand it over in code."
             )
-        if ALL_DISTANCES.get(distance.name) is not type(distance):
+        if (ALL_DISTANCES | REGULARIZERS).get(distance.name) is not type(distance):
             raise InputError(
                 f"a loss that is written to a file must have distances that opsin has by name, got {distance!r} "
                 f"in term {term.label!r}. Make the loss in code."

@@ -91,6 +91,23 @@ def opsin(tmp_path: Path, _surroundings: dict[str, str]) -> Callable[..., Outcom
 
 
 @pytest.fixture
+def start(tmp_path: Path, _surroundings: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
+    """Start `opsin ARGUMENTS` as a process in the test's folder, and don't wait for it."""
+
+    def begin(*arguments: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [COMMAND, *map(str, arguments)],
+            cwd=tmp_path,
+            env=_surroundings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    return begin
+
+
+@pytest.fixture
 def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run `opsin ARGUMENTS` in this process; what libraries write past Python is caught too."""
 

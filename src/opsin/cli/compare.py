@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from opsin.cli.common import get_device, quiet_codecs
 from opsin.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,7 +85,7 @@ def compare(
 
     if heatmap is not None and not issubclass(DISTANCES.get(distance, SpatialDistance), SpatialDistance):
         raise InputError(f"--heatmap must go with a distance that has a map, got {distance}. Try --distance cosine.")
-    chosen_device = _device(device)
+    chosen_device = get_device(device)
     # First what is quick to be wrong: weights may have to be downloaded.
     a, b = _read_pair(reference, image, background, resize)
     with torch.inference_mode():
@@ -147,23 +144,11 @@ def parse_layers(text: str) -> dict[str, float]:
     return layers
 
 
-def _device(name: str) -> torch.device:
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # whether there is such a device, and it computes
-    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise InputError(f"device must be one of this machine, got {name!r}: {reason}. Use --device cpu.") from error
-    return device
-
-
 def _read_pair(reference: Path, image: Path, background: str, resize: str) -> tuple[torch.Tensor, torch.Tensor]:
     from opsin.images import read_image
     from opsin.images import resize as resize_image
 
-    with _quiet_codecs():
+    with quiet_codecs():
         a, b = (read_image(path, background=background) for path in (reference, image))
     if resize == "match":
         b = resize_image(b, (a.shape[2], a.shape[3]))
@@ -198,25 +183,6 @@ def _tile(loss: PerceptualLoss, height: int, width: int) -> int | None:
             ) from error
         return None
     return _TILE
-
-
-@contextmanager
-def _quiet_codecs() -> Iterator[None]:
-    """Keep stderr for our one line: libtiff writes there past Python, whatever the error is turned into."""
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # the caller closed it
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _print_table(reference: Path, image: Path, result: Evaluation, signature: Signature) -> None:

@@ -46,6 +46,7 @@ from opsin.distances.style import (
     Histogram,
     SlicedWasserstein,
 )
+from opsin.distances.variation import TotalVariation
 from opsin.distances.watson import WatsonDFT
 
 # Those that serve at any tap of any network.
@@ -82,12 +83,16 @@ ALL_DISTANCES: dict[str, type[Distance]] = DISTANCES | {
     )
 }
 
+# What measures a single image.
+REGULARIZERS: dict[str, type[Regularizer]] = {TotalVariation.name: TotalVariation}
+
 __all__ = [
     "ALL_DISTANCES",
     "DISTANCES",
     "L1",
     "L2",
     "MMD",
+    "REGULARIZERS",
     "AdaptiveStructureTexture",
     "ArtifactL1",
     "CallableDistance",
@@ -120,6 +125,7 @@ __all__ = [
     "SpatialDistance",
     "StructureTexture",
     "SummedDistance",
+    "TotalVariation",
     "TransformedEnsemble",
     "UnitL2",
     "WatsonDFT",
