@@ -21,10 +21,12 @@ from safetensors.torch import load_file
 pytestmark = [pytest.mark.apps, pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")]
 pytest.importorskip("accelerate", reason="extra 'train'")
 
-STEPS = 40
+STEPS = 24
 OPTIONS = (
     *("--net", "vgg16", "--weights", "random", "--width", "4", "--blocks", "2", "--crop", "32", "--style-size", "32"),
-    *("--steps", str(STEPS), "--checkpoint-every", "5", "--sample-every", "20", "--device", "cpu"),
+    # Features of random weights are small.
+    *("--content-weight", "1e4", "--style-weight", "1e8", "--tv", "0.1"),
+    *("--steps", str(STEPS), "--checkpoint-every", "5", "--sample-every", "10", "--device", "cpu"),
 )
 
 
@@ -104,7 +106,7 @@ def test_killed_and_resumed(studio: Path) -> None:
     """Twice, at steps between two checkpoints; with workers, which must not outlive their process."""
     finish(studio, command("whole", "--workers", "1"))
     resume: tuple[str, ...] = ()
-    for least in (8, 22):
+    for least in (8, 17):
         with start(studio, command("run", "--workers", "1", *resume)) as process:
             wait_for(lambda least=least: lines_of(studio / "run") >= least, process)
             os.killpg(process.pid, signal.SIGKILL)
@@ -131,36 +133,77 @@ def test_interrupted_and_resumed(studio: Path) -> None:
     assert_same(studio / "run", studio / "whole")
 
 
-def test_two_processes_give_the_curve_of_one(studio: Path) -> None:
-    """By gloo, each with half of every batch."""
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "opsin")
-    finish(studio, command("two", launcher=launcher))
-    finish(studio, command("one"))
-    one, two = rows(studio / "one"), rows(studio / "two")
-    assert [row["step"] for row in two] == list(range(1, STEPS + 1))
-    for a, b in zip(one, two, strict=True):
-        assert b == pytest.approx(a, rel=1e-3)
-    # The same images in other batches are another curve.
-    finish(studio, command("other", "--batch", "2"))
-    assert [row["loss"] for row in rows(studio / "other")] != pytest.approx([row["loss"] for row in one], rel=1e-3)
-    networks = [load_file(studio / name / "model.safetensors") for name in ("one", "two")]
-    for key, tensor in networks[0].items():
-        torch.testing.assert_close(networks[1][key], tensor, rtol=1e-2, atol=1e-3)
+class TestTwoProcesses:
+    """By gloo, each with half of every batch.
 
+    In float64: sums are rounded otherwise in two processes, and Adam, which divides a gradient that is nothing but
+    rounding by its own size, makes another curve of that within ten steps of float32.
+    """
 
-def test_two_processes_go_on_as_one(studio: Path) -> None:
-    """The position in the data is that of the run, not of a process."""
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "opsin")
-    finish(studio, command("run", "--steps", "20", launcher=launcher))
-    finish(studio, command("run", "--resume"))
-    finish(studio, command("one"))
-    for a, b in zip(rows(studio / "one"), rows(studio / "run"), strict=True):
-        assert b == pytest.approx(a, rel=1e-3)
+    PROGRAM = """if True:
+        import sys
+        from pathlib import Path
+        import torch
+        from opsin.stylize.feedforward import StyleRecipe, StyleSettings
+        from opsin.training import train
+        from opsin.training.processes import Processes
+
+        class Recipe(StyleRecipe):
+            def __init__(self, settings):
+                super().__init__(settings)
+                self.networks[self.product].double()
+                self.loss.double()
+                self.targets = self.targets.to(torch.float64)
+
+            def step(self, images, update):
+                return super().step(images.double(), update)
+
+            def sample(self, network, images):
+                return super().sample(network, images.double())
+
+        run, steps, *words = sys.argv[1:]
+        if "alone" in words:
+            Processes.wrap = lambda self, network: network.to(self.device)
+        weights = dict(content_weight=1e5, style_weight=1e9, net="vgg16", weights="random")
+        sizes = dict(width=4, blocks=2, crop=32, style_size=32, steps=int(steps), checkpoint_every=6, sample_every=6)
+        places = dict(data=Path("photos"), output=Path(run), style=Path("painting.png"), device="cpu")
+        settings = StyleSettings(**weights, **sizes, **places, workers=0)
+        train(Recipe(settings), settings, resume="resume" in words)
+        """
+
+    @staticmethod
+    def call(studio: Path, run: str, steps: int, *words: str, processes: int = 1) -> list[float]:
+        (studio / "program.py").write_text(TestTwoProcesses.PROGRAM)
+        launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
+        finish(studio, [sys.executable, *(launcher if processes > 1 else ()), "program.py", run, str(steps), *words])
+        return [row["loss"] for row in rows(studio / run)]
+
+    def test_the_curve_is_that_of_one(self, studio: Path) -> None:
+        one = self.call(studio, "one", 18)
+        assert self.call(studio, "two", 18, processes=2) == pytest.approx(one, rel=1e-5)
+        assert one[-1] < 0.8 * one[0]
+        # If each learned from its own half, it would show.
+        assert self.call(studio, "apart", 18, "alone", processes=2) != pytest.approx(one, rel=1e-2)
+        networks = [load_file(studio / name / "model.safetensors") for name in ("one", "two")]
+        for key, tensor in networks[0].items():
+            torch.testing.assert_close(networks[1][key], tensor, rtol=1e-4, atol=1e-6)
+        # What two began, one ends: the position in the data is that of the run, not of a process.
+        self.call(studio, "both", 6, processes=2)
+        assert self.call(studio, "both", 18, "resume") == pytest.approx(one, rel=1e-5)
+
+    def test_the_command(self, studio: Path) -> None:
+        """One of them writes and speaks."""
+        launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "opsin")
+        words = command("run", "--steps", "3", launcher=launcher)
+        done = subprocess.run(words, cwd=studio, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("wrote run/model.safetensors") == 1
+        assert [row["step"] for row in rows(studio / "run")] == [1, 2, 3]
 
 
 def test_nan_and_a_folder_that_is_there(studio: Path) -> None:
     """A learning rate that throws the weights out of float32."""
-    words = command("run", "--lr", "1e38", "--ema", "0")
+    words = command("run", "--lr", "1e30", "--ema", "0")
     done = subprocess.run(words, cwd=studio, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("opsin: the stylizer's loss must be a finite number, got nan at step ")

@@ -14,7 +14,7 @@ from torch.optim import Adam, Optimizer
 
 from opsin import published
 from opsin.checks import choice, whole
-from opsin.distances import TotalVariation
+from opsin.distances import TotalVariation, at_least_float32
 from opsin.errors import InputError
 from opsin.extractors import ImageExtractor, make_extractor
 from opsin.files import check_writable
@@ -28,6 +28,9 @@ from opsin.terms import Term
 from opsin.training import Recipe, Settings, Updates
 
 CONTENT_LAYERS: Mapping[str, float] = {"relu3_3": 1.0}
+
+# Beside them the total variation is of the size that its weight says; VGG's features come in hundreds.
+_FEATURES = 1e-5
 
 WHOLE_PIXELS = 2_000_000
 """Up to so many pixels `apply` computes an image at once unless it is told otherwise."""
@@ -82,8 +85,9 @@ class StyleSettings(Settings):
 class StyleRecipe(Recipe):
     """Johnson's network learns one painting: content + style + total variation, compared by a perceptual loss.
 
-    L(x) = c · ||F(x) - F(y)||² / CHW at relu3_3 + s · Σ_l mean (G_l(x) - G_l(p))² + t · TV(x), x the network's picture
-    of the crop y, p the painting, whose Gram matrices are computed once.
+    L(x) = 1e-5 (c · ||F(x) - F(y)||² / CHW at relu3_3 + s · Σ_l 5 mean (G_l(x) - G_l(p))²) + t · TV(x), x the network's
+    picture of the crop y, p the painting, whose Gram matrices are computed once. The defaults are for the bundled
+    VGG-19; features of torchvision's weights are smaller.
 
     Args:
         settings: see `StyleSettings`.
@@ -122,7 +126,8 @@ class StyleRecipe(Recipe):
 
     def step(self, images: Tensor, update: Updates) -> dict[str, Tensor]:
         """The loss of a batch, and its parts by what they measure."""
-        result = self.loss.evaluate(update.networks[self.product](images).float(), self.targets, target=images)
+        made = at_least_float32(update.networks[self.product](images))
+        result = self.loss.evaluate(made, self.targets, target=images)
         total = result.total.mean()
         update(self.product, total)
         logged = {"loss": total}
@@ -149,8 +154,8 @@ def make_loss(settings: StyleSettings) -> PerceptualLoss:
         OpsinError: a network or weights that do not exist.
     """
     extractor = make_extractor(settings.net, settings.weights)
-    content = settings.content_weight * published.johnson_feature(extractor, None, layers=CONTENT_LAYERS)
-    style = settings.style_weight * published.johnson_style(extractor, None)
+    content = _FEATURES * settings.content_weight * published.johnson_feature(extractor, None, layers=CONTENT_LAYERS)
+    style = _FEATURES * settings.style_weight * published.johnson_style(extractor, None)
     terms = [replace(term, group="content") for term in content.terms.values()]
     terms += [replace(term, group="style") for term in style.terms.values()]
     if settings.tv:

@@ -7,7 +7,7 @@ those at the full and half size, which would be most of the memory, are computed
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -45,9 +45,9 @@ class _Layer:
         norm = self.layer.norm
         if norm is not None and self.moments is not None:
             mean, variance = self.moments
-            scale = torch.rsqrt(variance + norm.eps) * norm.weight.double()
-            shift = norm.bias.double() - mean * scale
-            scale, shift = (v.to(raw.dtype)[None, :, None, None] for v in (scale, shift))
+            scale = torch.rsqrt(variance + norm.eps) * norm.weight.cpu().double()
+            shift = norm.bias.cpu().double() - mean * scale
+            scale, shift = (v.to(raw.dtype).to(raw.device)[None, :, None, None] for v in (scale, shift))
             raw = torch.addcmul(shift, scale, raw)
         return raw.relu_() if self.layer.active else raw
 
@@ -83,28 +83,31 @@ class _Layer:
 
     def gather(self, image: Tensor, strip: int, *, keep: bool) -> None:
         """Go over the map: sums for its normalisation, and the map itself if it is kept."""
-        total = squares = torch.zeros((), dtype=torch.float64, device=image.device)
         maps: Tensor | None = None
-        width = 0
+        gathered: list[tuple[int, Tensor, Tensor]] = []
         for first, last in strips(self.height, strip):
             raw = self.raw(image, first, last)
-            width = raw.shape[-1]
             if self.layer.norm is not None:
-                # In float64: sums of a large map in float32 would lose digits that the whole pass does not.
-                wide = raw.double()
-                total = total + wide.sum(dim=(0, 2, 3))
-                squares = squares + wide.square().sum(dim=(0, 2, 3))
+                variance, mean = torch.var_mean(raw, dim=(0, 2, 3), correction=0)
+                gathered.append((last - first, mean.cpu().double(), variance.cpu().double()))
             if keep:
                 if maps is None:
-                    maps = raw.new_empty((*raw.shape[:2], self.height, width))
+                    maps = raw.new_empty((*raw.shape[:2], self.height, raw.shape[-1]))
                 maps[..., first:last, :] = raw
-        if self.layer.norm is not None:
-            mean = total / (self.height * width)
-            self.moments = mean, (squares / (self.height * width) - mean.square()).clamp_min(0)
+        if gathered:
+            self.moments = _together(gathered)
         if maps is not None:
             for first, last in strips(self.height, strip):
                 maps[..., first:last, :] = self.finish(maps[..., first:last, :])
             self.kept = maps
+
+
+def _together(gathered: Sequence[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of a map, of those of its strips and their rows: σ² = Σ nᵢ (σᵢ² + (μᵢ - μ)²) / n."""
+    n = sum(rows for rows, _, _ in gathered)
+    mean = torch.stack([rows * mean for rows, mean, _ in gathered]).sum(dim=0) / n
+    parts = [rows * (variance + (part - mean).square()) for rows, part, variance in gathered]
+    return mean, torch.stack(parts).sum(dim=0) / n
 
 
 def strips(height: int, rows: int) -> Iterator[tuple[int, int]]:

@@ -71,7 +71,7 @@ def test_it_learns(settings: Make, recipe: MakeRecipe) -> None:
     seen: list[Progress] = []
     folder = train(recipe(), settings(steps=40, lr=0.02, checkpoint_every=40, sample_every=0), callback=seen.append)
     losses = [row["loss"] for row in rows(folder)]
-    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
     assert [p.step for p in seen] == list(range(1, 41))
     assert seen[-1].remaining == 0
     assert 0 < seen[0].remaining < 600
