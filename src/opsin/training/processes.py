@@ -27,6 +27,7 @@ def processes(settings: Settings) -> Iterator[Processes]:
     try:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
+        from accelerate.utils import GradientAccumulationPlugin
     except ImportError as error:
         raise MissingExtraError(
             "training must have accelerate installed, got no such package. pip install 'opsin[train]'"
@@ -36,7 +37,8 @@ def processes(settings: Settings) -> Iterator[Processes]:
     accelerator = Accelerator(
         cpu=settings.device == "cpu",
         mixed_precision=_NAMES[settings.precision],
-        gradient_accumulation_steps=settings.accumulate,
+        # Not by a number, which `accelerate launch` would overrule with its own.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(settings.accumulate, sync_with_dataloader=False),
         device_placement=False,
     )
     try:
