@@ -29,8 +29,9 @@ from opsin.training import Recipe, Settings, Updates
 
 CONTENT_LAYERS: Mapping[str, float] = {"relu3_3": 1.0}
 
-# Beside them the total variation is of the size that its weight says; VGG's features come in hundreds.
-_FEATURES = 1e-5
+# With these factors weights of 1 give a picture in which both the photo and the painting are seen, chosen by eye, and a
+# loss of the size of numbers that people read; VGG's features come in hundreds.
+_CONTENT, _STYLE, _SMOOTHNESS = 5e-5, 1e-5, 5.0
 
 WHOLE_PIXELS = 2_000_000
 """Up to so many pixels `apply` computes an image at once unless it is told otherwise."""
@@ -85,9 +86,9 @@ class StyleSettings(Settings):
 class StyleRecipe(Recipe):
     """Johnson's network learns one painting: content + style + total variation, compared by a perceptual loss.
 
-    L(x) = 1e-5 (c · ||F(x) - F(y)||² / CHW at relu3_3 + s · Σ_l 5 mean (G_l(x) - G_l(p))²) + t · TV(x), x the network's
-    picture of the crop y, p the painting, whose Gram matrices are computed once. The defaults are for the bundled
-    VGG-19; features of torchvision's weights are smaller.
+    L(x) = 5e-5 c · ||F(x) - F(y)||² / CHW at relu3_3 + 1e-5 s · Σ_l 5 mean (G_l(x) - G_l(p))² + 5 t · TV(x), x the
+    network's picture of the crop y, p the painting, whose Gram matrices are computed once. The factors are for the
+    bundled VGG-19; features of torchvision's weights are smaller.
 
     Args:
         settings: see `StyleSettings`.
@@ -154,12 +155,12 @@ def make_loss(settings: StyleSettings) -> PerceptualLoss:
         OpsinError: a network or weights that do not exist.
     """
     extractor = make_extractor(settings.net, settings.weights)
-    content = _FEATURES * settings.content_weight * published.johnson_feature(extractor, None, layers=CONTENT_LAYERS)
-    style = _FEATURES * settings.style_weight * published.johnson_style(extractor, None)
+    content = _CONTENT * settings.content_weight * published.johnson_feature(extractor, None, layers=CONTENT_LAYERS)
+    style = _STYLE * settings.style_weight * published.johnson_style(extractor, None)
     terms = [replace(term, group="content") for term in content.terms.values()]
     terms += [replace(term, group="style") for term in style.terms.values()]
     if settings.tv:
-        terms.append(Term(ImageExtractor(), "image", TotalVariation(), settings.tv, group="smoothness"))
+        terms.append(Term(ImageExtractor(), "image", TotalVariation(), _SMOOTHNESS * settings.tv, group="smoothness"))
     return PerceptualLoss(terms, name="style")
 
 

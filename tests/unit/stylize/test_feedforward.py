@@ -117,9 +117,9 @@ def test_the_loss_is_the_published_one(settings: Callable[..., StyleSettings]) -
     x, y = torch.rand(2, 1, 3, 32, 32)
     extractor = opsin.make_extractor("vgg16", "random")
     painting = opsin.images.resize(opsin.read_image(chosen.style), 32)
-    expected = 2e-5 * opsin.published.johnson_feature(extractor, None)(x, y)
-    expected = expected + 3e-5 * opsin.published.johnson_style(extractor, None)(x, style=painting)
-    expected = expected + 0.5 * opsin.distances.TotalVariation()(x).mean()
+    expected = 2 * 5e-5 * opsin.published.johnson_feature(extractor, None)(x, y)
+    expected = expected + 3 * 1e-5 * opsin.published.johnson_style(extractor, None)(x, style=painting)
+    expected = expected + 0.5 * 5 * opsin.distances.TotalVariation()(x).mean()
     torch.testing.assert_close(recipe.loss(x, recipe.targets, target=y), expected, rtol=1e-4, atol=0)
 
 
