@@ -164,7 +164,7 @@ class TestTwoProcesses:
         run, steps, *words = sys.argv[1:]
         if "alone" in words:
             Processes.wrap = lambda self, network: network.to(self.device)
-        weights = dict(content_weight=1e5, style_weight=1e9, net="vgg16", weights="random")
+        weights = dict(content_weight=2e4, style_weight=1e9, tv=0.2, net="vgg16", weights="random")
         sizes = dict(width=4, blocks=2, crop=32, style_size=32, steps=int(steps), checkpoint_every=6, sample_every=6)
         places = dict(data=Path("photos"), output=Path(run), style=Path("painting.png"), device="cpu")
         settings = StyleSettings(**weights, **sizes, **places, workers=0)
