@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What the native library is built of when opsin is installed.
 NATIVE := hatch_build.py src/opsin/_native/build.py $(wildcard src/opsin/_native/*.[ch])
 
-.PHONY: demo test lint types layers unit bench sanitize clean
+.PHONY: demo test test-apps lint types layers unit bench sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/opsin demo --output demo --overwrite
@@ -23,7 +23,11 @@ layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not apps"
+
+# Applications as a whole: killed and resumed, interrupted, in two processes.
+test-apps: $(VENV)/.dev
+	$(BIN)/python -m pytest -m apps tests/apps
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run_all.py

@@ -1,6 +1,7 @@
-"""A loss as a metric for other runtimes: two images in, a number for each pair out.
+"""A loss as a metric for other runtimes: two images in, a number for each pair out; or a trained network.
 
-`to_exported_program` makes a `torch.export.ExportedProgram`, `to_onnx` a file. Both hold torch's own operators alone.
+`to_exported_program` makes a `torch.export.ExportedProgram`, `to_onnx` and `network_to_onnx` a file. All hold torch's
+own operators alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import copy
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from typing import Any
 
@@ -20,6 +21,7 @@ from opsin.checks import whole
 from opsin.errors import InputError, MissingExtraError, OpsinError
 from opsin.files import atomic_path, check_writable
 from opsin.loss import PerceptualLoss
+from opsin.networks import Network
 
 # The dimensions of images that an export may leave open.
 _AXES = {0: "batch", 2: "height", 3: "width"}
@@ -73,8 +75,7 @@ def to_exported_program(
         >>> program.module()(torch.rand(3, 3, 32, 32), torch.rand(3, 3, 32, 32)).shape
         torch.Size([3])
     """
-    if not hasattr(torch.export.Dim, "DYNAMIC"):
-        raise MissingExtraError(f"export must have torch 2.6, got {torch.__version__}. pip install 'opsin[onnx]'")
+    _check_torch()
     if not isinstance(loss, PerceptualLoss):
         raise InputError(
             f"loss must be an opsin.PerceptualLoss, got {type(loss).__name__}. Pass what opsin.build makes."
@@ -145,22 +146,89 @@ def to_onnx(
     program = to_exported_program(loss, size, batch=batch, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size)
     names = ["x", *loss.references]
     try:
-        # As it is: the optimizer takes + 1e-12 for + 0 and leaves it out, and what it kept finite becomes NaN.
-        made = torch.onnx.export(
-            program, input_names=names, output_names=["distance"], dynamo=True, optimize=False, verbose=False
-        )
+        _write(program, path, names, ["distance"], ["x"], loss.signature, overwrite=overwrite)
     except torch.onnx.errors.OnnxExporterError as error:
         raise InputError(
             f"loss must be of operations that ONNX has, got {_called(loss)}: {_reason(error)}. "
             "opsin.export.to_exported_program may do."
         ) from error
+
+
+def network_to_onnx(
+    network: Network,
+    path: str | os.PathLike[str],
+    size: int | tuple[int, int] = 256,
+    *,
+    dynamic_size: bool = False,
+    about: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a trained network as an ONNX file: input "image", output "result", for any number of images.
+
+    One file; what is known about the network lies in its metadata, under "opsin", as JSON.
+
+    Shape: image (N,3,H,W) in [0,1] -> result (N,3,H,W) in [0,1].
+
+    Args:
+        network: what `opsin.networks.load_network` gives.
+        path: the file, e.g. "starry-night.onnx".
+        size: side of the images, or (height, width).
+        dynamic_size: leave height and width open.
+        about: what else to write into the metadata.
+        overwrite: replace the file if there is one.
+
+    Raises:
+        InputError: a size that is too small for the network.
+        MissingExtraError: onnx or onnxscript is not installed, or torch is older than 2.6.
+        OpsinError: `path` cannot be written, or exists and `overwrite` is False.
+
+    Example:
+        >>> network, about = load_network("run/model.safetensors")  # doctest: +SKIP
+        >>> opsin.export.network_to_onnx(network, "style.onnx", about=about)  # doctest: +SKIP
+    """
+    check_output(path, overwrite=overwrite)
+    _check_torch()
+    height, width = _height_and_width(size)
+    image = _sample(2, height, width, 0)
+    plain = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    dynamic: Any = torch.export.Dim.DYNAMIC
+    axes = {0: dynamic, 2: dynamic, 3: dynamic} if dynamic_size else {0: dynamic}
+    with torch.no_grad():
+        plain(image)  # says what does not fit in our words
+        program = torch.export.export(plain, (image,), dynamic_shapes=(axes,), strict=False)
+    header = {"architecture": network.architecture, "arguments": network.config(), **(about or {})}
+    _write(program, path, ["image"], ["result"], ["image"], header, overwrite=overwrite)
+
+
+def _write(
+    program: torch.export.ExportedProgram,
+    path: str | os.PathLike[str],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    like: Sequence[str],
+    header: Mapping[str, Any],
+    *,
+    overwrite: bool,
+) -> None:
+    """Write a program as ONNX; `like` says for each output by which input its open dimensions are called."""
+    # As it is: the optimizer takes + 1e-12 for + 0 and leaves it out, and what it kept finite becomes NaN.
+    made = torch.onnx.export(
+        program, input_names=inputs, output_names=outputs, dynamo=True, optimize=False, verbose=False
+    )
     if made is None:
-        raise InputError(f"loss must be one that torch.onnx exports, got {_called(loss)}. Report it, please.")
-    _name_axes(made.model.graph.inputs, names)
-    _name_axes(made.model.graph.outputs, ["x"])
-    made.model.metadata_props["opsin"] = json.dumps(loss.signature)
+        raise InputError(
+            f"what is exported must be something that torch.onnx takes, got {outputs[0]}. Report it, please."
+        )
+    _name_axes(made.model.graph.inputs, inputs)
+    _name_axes(made.model.graph.outputs, like)
+    made.model.metadata_props["opsin"] = json.dumps(header)
     with atomic_path(path, overwrite=overwrite) as temporary:
         made.save(temporary, external_data=False)
+
+
+def _check_torch() -> None:
+    if not hasattr(torch.export.Dim, "DYNAMIC"):
+        raise MissingExtraError(f"export must have torch 2.6, got {torch.__version__}. pip install 'opsin[onnx]'")
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

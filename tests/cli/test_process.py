@@ -34,7 +34,9 @@ def test_help_and_lists_need_no_torch(tmp_path):
         from opsin.cli.main import run
 
         good = "", "--help", "-h", "--version", "compare --help", "info --help", "weights --help", "weights list"
+        good += "train --help", "train style --help"
         bad = "compare", "comapre", "compare a b --netz", "compare a b --per-layer", "weights fetch vgg99"
+        bad += "train", "train style"
         for status, lines in ((0, good), (2, bad)):
             for line in lines:
                 assert run(line.split()) == status, line

@@ -1,4 +1,4 @@
-"""`opsin export`: a loss as an ONNX file, for programs that have no torch."""
+"""`opsin export`: a loss or a trained network as an ONNX file, for programs that have no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from opsin.errors import InputError
 
 def export(
     loss_name: Annotated[
-        str, typer.Argument(metavar="LOSS", help="A published loss, e.g. lpips-alex; 'opsin losses' lists them.")
+        str,
+        typer.Argument(
+            metavar="LOSS",
+            help="A published loss, e.g. lpips-alex; 'opsin losses' lists them. Or RUN/model.safetensors.",
+        ),
     ],
     output: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, e.g. lpips.onnx.")],
     size: Annotated[str, typer.Option(help="Side of the images, or WIDTHxHEIGHT.")] = "256",
@@ -27,12 +31,15 @@ def export(
     ] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Write a loss as an ONNX file: two images in, their distance out.
+    """Write a loss as an ONNX file: two images in, their distance out. Or a trained network: an image in, one out.
 
-    The inputs are called x (the image to judge) and after the loss's references, mostly target, the output distance.
-    Its metadata say what it was made of, under "opsin".
+    The inputs are called x (the image to judge) and after the loss's references, mostly target, the output distance;
+    those of a network image and result. Its metadata say what it was made of, under "opsin".
     """
     height, width = parse_size(size)
+    if loss_name.endswith(".safetensors"):
+        _export_network(Path(loss_name), output, (height, width), batch, weights, dynamic_size, overwrite)
+        return
 
     from opsin.export import check_output, to_onnx
     from opsin.published.listing import make_loss
@@ -50,6 +57,21 @@ def export(
     )
     print(f"wrote {output}: {', '.join(('x', *loss.references))} -> distance")
     print(loss.signature)
+
+
+def _export_network(
+    model: Path, output: Path, size: tuple[int, int], batch: int, weights: str, dynamic_size: bool, overwrite: bool
+) -> None:
+    if batch or weights:
+        option = "--batch" if batch else "--weights"
+        raise InputError(f"{option} must be left out for a trained network, which has its own weights and any batch.")
+    from opsin.export import check_output, network_to_onnx
+    from opsin.networks import load_network
+
+    check_output(output, overwrite=overwrite)
+    network, about = load_network(model)
+    network_to_onnx(network, output, size, dynamic_size=dynamic_size, about=about, overwrite=overwrite)
+    print(f"wrote {output}: image -> result")
 
 
 def parse_size(text: str) -> tuple[int, int]:
