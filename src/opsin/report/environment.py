@@ -17,6 +17,7 @@ EXTRAS = {
     "stlpips": "stlpips-pytorch",
     "timm": "timm",
     "torchmetrics": "torchmetrics",
+    "video": "av",
 }
 
 
