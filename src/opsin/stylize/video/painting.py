@@ -133,7 +133,7 @@ class ClipPainter:
             combined(self._objective(content), temporal),
             self._later_steps,
             callback,
-            optimizer=chosen.optimizer,
+            optimizer=chosen.descent,
             lr=chosen.lr,
             averaging=chosen.averaging,
         )
