@@ -117,11 +117,12 @@ def test_round_trip(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert difference.max() < (2 if encoder == "libx264" else 3) * LEVELS
     assert sound_of(tmp_path / name) == sound_of(clip.path)
     with av.open(str(tmp_path / name)) as container:
-        frame = next(container.decode(video=0))
+        next(container.decode(video=0))
+        coded = container.streams.video[0].codec_context
         tags = {key.lower(): value for key, value in container.metadata.items()}
     assert tags["comment"] == "made of noise"
-    assert frame.format.name == "yuv420p"
-    assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (1, 1, 1)
+    assert coded.pix_fmt == "yuv420p"
+    assert (coded.colorspace, coded.color_primaries, coded.color_trc) == (1, 1, 1)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -254,6 +255,20 @@ class TestWriting:
 
         with pytest.raises(KeyboardInterrupt):
             write_clip(tmp_path / "out.mp4", breaks(), clip)
+        assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+    @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+    def test_a_disk_that_fills(self, make: Make, tmp_path: Path, name: str) -> None:
+        resource = pytest.importorskip("resource", reason="limits of files are POSIX's")
+        clip = open_clip(make())
+        frames = list(clip.frames())
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
+        try:
+            with pytest.raises(ImageError, match="must be written to"):
+                write_clip(tmp_path / name, frames, clip)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
     def test_overwrites_only_when_asked(self, make: Make, tmp_path: Path) -> None:

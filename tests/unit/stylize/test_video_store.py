@@ -59,6 +59,7 @@ def test_other_peoples_files_stay(tmp_path: Path) -> None:
     (tmp_path / "ours" / "notes.txt").write_text("mine")
     store.remove()
     assert [path.name for path in (tmp_path / "ours").iterdir()] == ["notes.txt"]
-    (tmp_path / "ours" / "notes.txt").unlink()
-    FrameStore(tmp_path / "more", IDENTITY).remove()
+    FrameStore(tmp_path / "more", IDENTITY)
+    (tmp_path / "more" / ".000000-killed.png").write_bytes(b"\x89PNG")
+    FrameStore(tmp_path / "more", IDENTITY, resume=True).remove()
     assert not (tmp_path / "more").exists()

@@ -125,7 +125,7 @@ def open_clip(path: str | os.PathLike[str], *, max_frames: int = MAX_FRAMES, max
         first = next(container.decode(stream), None)
         if first is None:
             raise ImageError(f"clip must have a frame, got none in '{path}'. Is the file whole?")
-        if first.color_trc in {_SMPTE2084, _ARIB_STD_B67}:
+        if coded.color_trc in {_SMPTE2084, _ARIB_STD_B67}:
             raise ImageError(
                 f"clip must be of standard dynamic range, got PQ or HLG in '{path}'. Convert it to BT.709 first."
             )

@@ -73,6 +73,7 @@ class ClipPainter:
         self._generator = self._seeded(torch.Generator(photo.device))
         self._loss, self._kept = make_losses(settings, extractor, style_weights, self._generator, longer)
         self._options = self._planned(height, width)
+        self._seeded(self._generator)
         self._style = self._targets(
             {f"style{i}": self._scaled(self._coloured(painting, photo)) for i, painting in enumerate(paintings)}
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from opsin.files import atomic_path
 from opsin.images import read_image, write_image
 
 _HEAD = "run.json"
+# Also what a run that was killed in the middle of writing leaves.
+_OURS = re.compile(r"\d{6}\.png|run\.json|\.(\d{6}-.*\.png|run-.*\.json)")
 
 
 class FrameStore:
@@ -70,8 +73,9 @@ class FrameStore:
 
     def remove(self) -> None:
         """Remove the folder, and nothing in it that isn't ours."""
-        for path in [*self.folder.glob("[0-9]*.png"), self.folder / _HEAD]:
-            path.unlink(missing_ok=True)
+        for path in list(self.folder.iterdir()):
+            if _OURS.fullmatch(path.name):
+                path.unlink()
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
 

@@ -155,7 +155,6 @@ def _to_frame(image: Tensor, time: int, time_base: Fraction) -> Any:
     levels = image[0].detach().clamp(0, 1).mul(255).round().to("cpu", torch.uint8).permute(1, 2, 0)
     frame = require_av().VideoFrame.from_ndarray(levels.contiguous().numpy(), "rgb24")
     frame = frame.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
-    frame.color_primaries = frame.color_trc = _BT709
     frame.pts, frame.time_base = time, time_base
     return frame
 
