@@ -78,8 +78,8 @@ def find_motion(previous: Tensor, current: Tensor) -> Motion:
     return Motion(backward, seen.to(current), (seen & ~boundary).to(current))
 
 
-def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """An image read at p + flow(p), bilinearly; beyond its borders they are repeated.
+def warp(image: Tensor, flow: Tensor, *, mode: str = "bilinear") -> Tensor:
+    """An image read at p + flow(p), between pixels "bilinear" or "bicubic"; beyond its borders they are repeated.
 
     Shape: (1,C,H,W), (1,2,H,W) -> (1,C,H,W).
 
@@ -91,7 +91,7 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     x, y = _positions(flow)
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
 
 
 def inside(flow: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from opsin.stylize.colors import match_colours
 from opsin.stylize.objective import Objective
 from opsin.stylize.video.flow import Motion, find_motion, warp, warping_error
 from opsin.stylize.video.store import FrameStore
@@ -57,7 +58,8 @@ def stylize_frames(
 
     where L₀ is the painter's objective of the first result. So a weight means the same whatever the size of the
     painter's losses: at 1, a picture that is off by a tenth of the range everywhere costs as much as the style and
-    content of the first frame. What has been uncovered begins as the frame itself.
+    content of the first frame. What has been uncovered begins as the frame itself, in the colours of the previous
+    result.
 
     Args:
         frames: (1,3,H,W) in [0,1], of one size.
@@ -88,5 +90,9 @@ def stylize_frames(
 
 def _begin(content: Tensor, previous: Tensor, motion: Motion, weight: float) -> tuple[Tensor, Objective]:
     """Where to begin with a frame, and what holds it to the previous result."""
-    warped = warp(previous, motion.flow)
-    return content.lerp(warped, motion.seen), temporal_objective(warped, motion.trusted, weight)
+    # Bilinear, each frame would be a little softer than the one before.
+    warped = warp(previous, motion.flow, mode="bicubic").clamp(0, 1)
+    # In the photo's own colours, what has been uncovered would keep them through the few steps of a later frame.
+    return match_colours(content, previous).lerp(warped, motion.seen), temporal_objective(
+        warped, motion.trusted, weight
+    )
