@@ -93,6 +93,5 @@ def _begin(content: Tensor, previous: Tensor, motion: Motion, weight: float) -> 
     # Bilinear, each frame would be a little softer than the one before.
     warped = warp(previous, motion.flow, mode="bicubic").clamp(0, 1)
     # In the photo's own colours, what has been uncovered would keep them through the few steps of a later frame.
-    return match_colours(content, previous).lerp(warped, motion.seen), temporal_objective(
-        warped, motion.trusted, weight
-    )
+    init = match_colours(content, previous).lerp(warped, motion.seen)
+    return init, temporal_objective(warped, motion.trusted, weight)
