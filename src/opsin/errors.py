@@ -20,7 +20,7 @@ class WeightsError(OpsinError):
 
 
 class ImageError(OpsinError):
-    """An image file that cannot be read or written."""
+    """An image or video file that cannot be read or written."""
 
 
 class MissingExtraError(OpsinError, ImportError):

@@ -18,6 +18,7 @@ EXTRAS = {
     "timm": "timm",
     "torchmetrics": "torchmetrics",
     "train": "accelerate",
+    "video": "av",
 }
 
 
