@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from opsin.cli.common import get_device, quiet_codecs
+from opsin.cli.live import INTERRUPTED, Live, interruptible, terms_text, time_text
 from opsin.errors import InputError, OpsinError
 
 if TYPE_CHECKING:
@@ -20,20 +19,30 @@ if TYPE_CHECKING:
 
     from opsin.stylize import Progress, StylizeResult
 
-_INTERRUPTED = 130
+_CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 
 
 def stylize(
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The picture to paint.", show_default=False)],
-    style: Annotated[
-        list[Path], typer.Option("--style", "-s", help="A painting; may be given several times.", show_default=False)
+    photo: Annotated[
+        Path, typer.Argument(metavar="PHOTO", help="The picture to paint, or a clip.", show_default=False)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the result.", show_default=False)],
+    style: Annotated[
+        list[Path] | None,
+        typer.Option("--style", "-s", help="A painting; may be given several times.", show_default=False),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="In place of a painting: a network of 'opsin train style'.", show_default=False),
+    ] = None,
     loss: Annotated[
         str,
         typer.Option(help="gatys, wasserstein, sliced-wasserstein, strotss, mrf, contextual or nnfm."),
     ] = "gatys",
-    size: Annotated[int, typer.Option(help="The longer side of the result in pixels.")] = 512,
+    size: Annotated[
+        int | None,
+        typer.Option(help="The longer side of the result in pixels.", show_default="512; with --model the photo's"),
+    ] = None,
     steps: Annotated[int, typer.Option(help="Steps at each scale; twice as many at the first.")] = 100,
     style_weights: Annotated[
         str, typer.Option(help="Of the paintings, in proportion, e.g. 2,1.", show_default="equal")
@@ -73,44 +82,24 @@ def stylize(
         Path | None, typer.Option(help="Keep the state in this file, to go on later.", show_default=False)
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between two states.")] = 50,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from --checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from --checkpoint, or with the frames of a clip.")
+    ] = False,
+    temporal_weight: Annotated[
+        float, typer.Option(help="Of a clip: how strongly frames are held to the previous ones.")
+    ] = 1.0,
     force: Annotated[bool, typer.Option("--force", help="Begin even if memory is said not to do.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
 ) -> None:
-    """Paint a photo in the style of a painting.
+    """Paint a photo, or a clip, in the style of a painting.
 
     Ctrl-C stops and writes the best picture so far. The result says in its metadata how it was made.
     """
-    from opsin.files import check_writable
-    from opsin.images.writing import check_suffix
-
-    check_suffix(output)
-    check_writable(output, overwrite=overwrite)
-    if preview < 0:
-        raise InputError(f"--preview must be a number of steps, got {preview}. Leave it out for none.")
-    shown = output.with_name(f"{output.stem}-preview{output.suffix}")
-    if preview:
-        check_writable(shown, overwrite=overwrite)
-    if resume and checkpoint is None:
-        raise InputError("--resume must go with --checkpoint FILE, got none. Name the file.")
-    if checkpoint is not None and not resume:
-        check_writable(checkpoint, overwrite=overwrite)
-    painted = style_regions or []
-    if len(painted) != (0 if regions is None else len(style)):
-        raise InputError(
-            f"--regions must go with as many --style-regions as there are --style, {len(style)}, "
-            f"got {'none' if regions is None else 'it'} with {len(painted)}. Add what is missing."
-        )
-
-    from opsin.images import read_image, write_image
-    from opsin.stylize import Settings
-    from opsin.stylize import stylize as run
-    from opsin.stylize.settings import INITS
-
-    begins = init if init in INITS else "content"  # else it is a file
+    if (model is None) == (not style):
+        raise InputError(f"one of --style and --model must be given, got {'both' if style else 'none'}.")
     settings: dict[str, Any] = {
         "loss": loss,
-        "size": size,
+        "size": 512 if size is None else size,
         "steps": steps,
         "start": start,
         "growth": growth,
@@ -126,29 +115,99 @@ def stylize(
         "pooling": pooling,
         "seed": seed,
     }
+    proportions = _numbers(style_weights) if style_weights else None
+    clip = photo.suffix.lower() in _CLIPS
+    still = {"--regions": regions, "--style-regions": style_regions, "--preview": preview, "--checkpoint": checkpoint}
+    given = [name for name, value in still.items() if value]
+    if (clip or model is not None) and given:
+        what = "--model" if model is not None else "a clip"
+        raise InputError(f"{given[0]} must be for a picture that is optimised, got it for {what}. Leave it out.")
+    if model is not None:
+        if clip:
+            raise InputError(f"--model must be for a picture, got the clip '{photo}'. Give a painting with --style.")
+        _apply_model(photo, model, output, size, device, overwrite=overwrite)
+    elif clip:
+        options = {"resume": resume, "overwrite": overwrite, "force": force, "temporal_weight": temporal_weight}
+        _paint_clip(photo, style or [], output, proportions, device, {**settings, "init": init}, options)
+    else:
+        areas = (regions, style_regions or [])
+        saving = (checkpoint, checkpoint_every, resume)
+        _paint(
+            photo, style or [], output, proportions, areas, init, preview, saving, device, settings,
+            force=force, overwrite=overwrite,
+        )  # fmt: skip
+
+
+def _paint(
+    photo: Path,
+    style: Sequence[Path],
+    output: Path,
+    proportions: list[float] | None,
+    areas: tuple[Path | None, Sequence[Path]],
+    init: str,
+    preview: int,
+    saving: tuple[Path | None, int, bool],
+    device: str,
+    settings: dict[str, Any],
+    *,
+    force: bool,
+    overwrite: bool,
+) -> None:
+    from opsin.files import check_writable
+    from opsin.images.writing import check_suffix
+
+    check_suffix(output)
+    check_writable(output, overwrite=overwrite)
+    if preview < 0:
+        raise InputError(f"--preview must be a number of steps, got {preview}. Leave it out for none.")
+    shown = output.with_name(f"{output.stem}-preview{output.suffix}")
+    if preview:
+        check_writable(shown, overwrite=overwrite)
+    checkpoint, checkpoint_every, resume = saving
+    if resume and checkpoint is None:
+        raise InputError("--resume must go with --checkpoint FILE, got none. Name the file.")
+    if checkpoint is not None and not resume:
+        check_writable(checkpoint, overwrite=overwrite)
+    regions, painted = areas
+    if len(painted) != (0 if regions is None else len(style)):
+        raise InputError(
+            f"--regions must go with as many --style-regions as there are --style, {len(style)}, "
+            f"got {'none' if regions is None else 'it'} with {len(painted)}. Add what is missing."
+        )
+
+    from opsin.images import read_image, write_image
+    from opsin.stylize import Settings, stylize
+    from opsin.stylize.settings import INITS
+
+    begins = init if init in INITS else "content"  # else it is a file
     Settings.of({**settings, "init": begins})  # what is wrong is said before anything is read
     chosen = get_device(device)
     with quiet_codecs():
         content = read_image(photo)
         paintings = [read_image(path) for path in style]
         begun = init if init in INITS else read_image(Path(init))
-    areas = None if regions is None else _read_regions(regions, content)
-    style_areas = [_read_regions(path, image) for path, image in zip(painted, paintings, strict=False)]
-    live = _Live()
-    with _interruptible() as interrupted:
+    of_photo = None if regions is None else _read_regions(regions, content)
+    of_paintings = [_read_regions(path, image) for path, image in zip(painted, paintings, strict=False)]
+    live = Live()
+    with interruptible() as interrupted:
 
         def watch(progress: Progress) -> bool:
-            live.show(progress)
+            left = progress.seconds * (1 - progress.done) / progress.done
+            live.show(
+                f"{progress.width}x{progress.height}  step {progress.step}/{progress.steps}  "
+                f"{terms_text(progress.terms)}  {progress.seconds_a_step:.2f} s/step  {time_text(left)} left",
+                last=progress.step == progress.steps,
+            )
             if preview and progress.step % preview == 0:
                 write_image(shown, progress.picture(), overwrite=True)
             return bool(interrupted)
 
-        result = run(
+        result = stylize(
             content,
             paintings,
-            style_weights=_numbers(style_weights) if style_weights else None,
-            content_regions=areas,
-            style_regions=style_areas or None,
+            style_weights=proportions,
+            content_regions=of_photo,
+            style_regions=of_paintings or None,
             init=begun,
             device=chosen,
             callback=watch,
@@ -164,11 +223,56 @@ def stylize(
     print(f"wrote {output}, {width}x{height}")
     if interrupted:
         print(f"stopped early: {result.stopped}", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
     if result.stopped:
         raise OpsinError(
             f"the run must go to its end, but {result.stopped}; '{output}' is the best picture until then."
         )
+
+
+def _paint_clip(
+    clip: Path,
+    style: Sequence[Path],
+    output: Path,
+    proportions: list[float] | None,
+    device: str,
+    settings: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    from opsin.images import read_image
+    from opsin.stylize.video import VideoProgress, stylize_video
+
+    chosen = get_device(device)
+    with quiet_codecs():
+        paintings = [read_image(path) for path in style]
+    live = Live()
+    with interruptible() as interrupted:
+
+        def watch(progress: VideoProgress) -> bool:
+            of = "" if progress.frames is None else f"/{progress.frames}"
+            live.show(
+                f"frame {progress.frame + 1}{of}  step {progress.step}/{progress.steps}  "
+                f"{terms_text(progress.terms)}  {time_text(progress.seconds)}",
+                last=progress.step == progress.steps,
+            )
+            return bool(interrupted)
+
+        result = stylize_video(
+            clip, paintings, output, style_weights=proportions, device=chosen, callback=watch, **options, **settings
+        )
+    live.close()
+    if result.stopped:
+        print(f"stopped early: {result.stopped}. Go on with --resume.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
+    print(f"wrote {output}, {result.frames} frames of {result.width}x{result.height}, sound: {result.sound}")
+
+
+def _apply_model(photo: Path, model: Path, output: Path, size: int | None, device: str, *, overwrite: bool) -> None:
+    from opsin.stylize.feedforward import stylize_file
+
+    with quiet_codecs():
+        width, height = stylize_file(photo, model, output, size=size, device=get_device(device), overwrite=overwrite)
+    print(f"wrote {output}, {width}x{height}")
 
 
 def _numbers(text: str) -> list[float]:
@@ -203,45 +307,3 @@ def _metadata(result: StylizeResult, photo: Path, style: Sequence[Path]) -> dict
         "opsin:settings": json.dumps(result.settings.describe()),
         "opsin:signature": str(result.signature),
     }
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """A list that is no longer empty once Ctrl-C was pressed; pressed twice, it ends the program as ever."""
-    pressed: list[int] = []
-
-    def handle(number: int, _: object) -> None:
-        pressed.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-class _Live:
-    """Where a run is: one line that is written over on a terminal, and elsewhere one at the end of each scale."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-
-    def show(self, progress: Progress) -> None:
-        last = progress.step == progress.steps
-        if not (self._terminal or last):
-            return
-        left = progress.seconds * (1 - progress.done) / progress.done
-        terms = "  ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
-        line = (
-            f"{progress.width}x{progress.height}  step {progress.step}/{progress.steps}  {terms}  "
-            f"{progress.seconds_a_step:.2f} s/step  {int(left) // 60}:{int(left) % 60:02d} left"
-        )
-        if self._terminal:
-            print(f"\r\x1b[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self._terminal:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
