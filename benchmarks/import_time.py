@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from measuring import Goal, Row, report, rounds
@@ -44,16 +45,26 @@ def seconds(program: str, compiled: str) -> float:
     return float(done.stdout)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11)
+def options(about: str, count: int) -> argparse.Namespace:
+    """What the command line asks for; `count` rounds if it doesn't say."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=count)
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
-    args = parser.parse_args()
-    times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+    return parser.parse_args()
+
+
+def measure(programs: Mapping[str, str], count: int) -> list[Row]:
+    """Times of programs by name, interleaved in so many rounds after one that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in programs}
     with tempfile.TemporaryDirectory() as compiled:
-        for name in rounds(list(PROGRAMS), args.rounds + 1):
-            times[name].append(seconds(PROGRAMS[name], compiled))
-    rows = [Row(name, measured[1:]) for name, measured in times.items()]
+        for name in rounds(list(programs), count + 1):
+            times[name].append(seconds(programs[name], compiled))
+    return [Row(name, measured[1:]) for name, measured in times.items()]
+
+
+def main() -> None:
+    args = options(__doc__, 11)
+    rows = measure(PROGRAMS, args.rounds)
     packages = ("lpips", "piq", "torchmetrics")
     report(__file__, "Import", "after that of torch", args, rows, GOALS, packages, compared=False)
 

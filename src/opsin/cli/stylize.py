@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opsin.cli.common import get_device, quiet_codecs
-from opsin.cli.live import INTERRUPTED, Live, interruptible, terms_text, time_text
+from opsin.cli.common import quiet_codecs
+from opsin.cli.live import INTERRUPTED, Live, terms_text, time_text
 from opsin.errors import InputError, OpsinError
+from opsin.interruption import Interruption
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -130,26 +132,40 @@ def stylize(
         options = {"resume": resume, "overwrite": overwrite, "force": force, "temporal_weight": temporal_weight}
         _paint_clip(photo, style or [], output, proportions, device, {**settings, "init": init}, options)
     else:
-        areas = (regions, style_regions or [])
-        saving = (checkpoint, checkpoint_every, resume)
         _paint(
-            photo, style or [], output, proportions, areas, init, preview, saving, device, settings,
-            force=force, overwrite=overwrite,
-        )  # fmt: skip
+            photo,
+            style or [],
+            output,
+            proportions=proportions,
+            regions=regions,
+            style_regions=style_regions or [],
+            init=init,
+            preview=preview,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
+            device=device,
+            settings=settings,
+            force=force,
+            overwrite=overwrite,
+        )
 
 
 def _paint(
     photo: Path,
     style: Sequence[Path],
     output: Path,
+    *,
     proportions: list[float] | None,
-    areas: tuple[Path | None, Sequence[Path]],
+    regions: Path | None,
+    style_regions: Sequence[Path],
     init: str,
     preview: int,
-    saving: tuple[Path | None, int, bool],
+    checkpoint: Path | None,
+    checkpoint_every: int,
+    resume: bool,
     device: str,
     settings: dict[str, Any],
-    *,
     force: bool,
     overwrite: bool,
 ) -> None:
@@ -163,33 +179,31 @@ def _paint(
     shown = output.with_name(f"{output.stem}-preview{output.suffix}")
     if preview:
         check_writable(shown, overwrite=overwrite)
-    checkpoint, checkpoint_every, resume = saving
     if resume and checkpoint is None:
         raise InputError("--resume must go with --checkpoint FILE, got none. Name the file.")
     if checkpoint is not None and not resume:
         check_writable(checkpoint, overwrite=overwrite)
-    regions, painted = areas
-    if len(painted) != (0 if regions is None else len(style)):
+    if len(style_regions) != (0 if regions is None else len(style)):
         raise InputError(
             f"--regions must go with as many --style-regions as there are --style, {len(style)}, "
-            f"got {'none' if regions is None else 'it'} with {len(painted)}. Add what is missing."
+            f"got {'none' if regions is None else 'it'} with {len(style_regions)}. Add what is missing."
         )
 
+    from opsin.devices import find_device
     from opsin.images import read_image, write_image
     from opsin.stylize import Settings, stylize
     from opsin.stylize.settings import INITS
 
     begins = init if init in INITS else "content"  # else it is a file
     Settings.of({**settings, "init": begins})  # what is wrong is said before anything is read
-    chosen = get_device(device)
+    chosen = find_device(device)
     with quiet_codecs():
         content = read_image(photo)
         paintings = [read_image(path) for path in style]
         begun = init if init in INITS else read_image(Path(init))
     of_photo = None if regions is None else _read_regions(regions, content)
-    of_paintings = [_read_regions(path, image) for path, image in zip(painted, paintings, strict=False)]
-    live = Live()
-    with interruptible() as interrupted:
+    of_paintings = [_read_regions(path, image) for path, image in zip(style_regions, paintings, strict=False)]
+    with closing(Live()) as live, Interruption() as interruption:
 
         def watch(progress: Progress) -> bool:
             left = progress.seconds * (1 - progress.done) / progress.done
@@ -200,7 +214,7 @@ def _paint(
             )
             if preview and progress.step % preview == 0:
                 write_image(shown, progress.picture(), overwrite=True)
-            return bool(interrupted)
+            return interruption.asked
 
         result = stylize(
             content,
@@ -217,11 +231,10 @@ def _paint(
             force=force,
             **settings,
         )
-    live.close()
     write_image(output, result.image, overwrite=overwrite, metadata=_metadata(result, photo, style))
     height, width = result.image.shape[-2:]
     print(f"wrote {output}, {width}x{height}")
-    if interrupted:
+    if interruption.asked:
         print(f"stopped early: {result.stopped}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
     if result.stopped:
@@ -239,14 +252,14 @@ def _paint_clip(
     settings: dict[str, Any],
     options: dict[str, Any],
 ) -> None:
+    from opsin.devices import find_device
     from opsin.images import read_image
     from opsin.stylize.video import VideoProgress, stylize_video
 
-    chosen = get_device(device)
+    chosen = find_device(device)
     with quiet_codecs():
         paintings = [read_image(path) for path in style]
-    live = Live()
-    with interruptible() as interrupted:
+    with closing(Live()) as live, Interruption() as interruption:
 
         def watch(progress: VideoProgress) -> bool:
             of = "" if progress.frames is None else f"/{progress.frames}"
@@ -255,12 +268,11 @@ def _paint_clip(
                 f"{terms_text(progress.terms)}  {time_text(progress.seconds)}",
                 last=progress.step == progress.steps,
             )
-            return bool(interrupted)
+            return interruption.asked
 
         result = stylize_video(
             clip, paintings, output, style_weights=proportions, device=chosen, callback=watch, **options, **settings
         )
-    live.close()
     if result.stopped:
         print(f"stopped early: {result.stopped}. Go on with --resume.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
@@ -268,10 +280,11 @@ def _paint_clip(
 
 
 def _apply_model(photo: Path, model: Path, output: Path, size: int | None, device: str, *, overwrite: bool) -> None:
+    from opsin.devices import find_device
     from opsin.stylize.feedforward import stylize_file
 
     with quiet_codecs():
-        width, height = stylize_file(photo, model, output, size=size, device=get_device(device), overwrite=overwrite)
+        width, height = stylize_file(photo, model, output, size=size, device=find_device(device), overwrite=overwrite)
     print(f"wrote {output}, {width}x{height}")
 
 

@@ -7,11 +7,13 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from opsin.cli.live import Live, terms_text, time_text
 
 if TYPE_CHECKING:
     from opsin.training import Progress
@@ -102,8 +104,8 @@ def style(
     from opsin.training import RunFolder, train
 
     settings = RunFolder(output).settings(StyleSettings, given, config, resume=resume)
-    with _one_line_warnings(), _Live() as live:
-        folder = train(StyleRecipe(settings), settings, resume=resume, callback=live.show)
+    with _one_line_warnings(), closing(_Pace()) as pace:
+        folder = train(StyleRecipe(settings), settings, resume=resume, callback=pace.watch)
     if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
         print(f"wrote {folder.model}")
 
@@ -114,32 +116,23 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None and name not in apart}
 
 
-class _Live:
-    """Where a run is: one line that is written over on a terminal, elsewhere one each half minute."""
+class _Pace(Live):
+    """A line five times a second on a terminal, and elsewhere one on stdout each half minute."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        super().__init__()
         self._next = time.monotonic() + 30
 
-    def __enter__(self) -> _Live:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._terminal:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def show(self, progress: Progress) -> None:
-        if not self._terminal and time.monotonic() < self._next:
+    def watch(self, progress: Progress) -> None:
+        if not self.terminal and time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + (0.2 if self._terminal else 30)
-        minutes, seconds = divmod(round(progress.remaining), 60)
-        metrics = "  ".join(f"{name} {value:.4g}" for name, value in progress.metrics.items())
+        self._next = time.monotonic() + (0.2 if self.terminal else 30)
         line = (
-            f"step {progress.step}/{progress.steps}  {metrics}  {progress.seconds_a_step:.2f} s/step  "
-            f"{minutes}:{seconds:02d} left"
+            f"step {progress.step}/{progress.steps}  {terms_text(progress.metrics)}  "
+            f"{progress.seconds_a_step:.2f} s/step  {time_text(round(progress.remaining))} left"
         )
-        if self._terminal:
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+        if self.terminal:
+            self.show(line, last=False)
         else:
             print(line, flush=True)
 

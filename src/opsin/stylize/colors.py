@@ -38,6 +38,28 @@ def match_colours(image: Tensor, other: Tensor) -> Tensor:
     return (a @ (x - mu_x) + mu_y).to(image.dtype).reshape(image.shape).clamp(0, 1)
 
 
+def recoloured(painting: Tensor, photo: Tensor, keep: str | None) -> Tensor:
+    """A painting as it is looked at: with the photo's colours, its brightness alone with the photo's, or as it is.
+
+    Shape: (1,3,H,W), (1,3,H',W') -> (1,3,H,W), or (1,1,H,W) if `keep` is "luminance".
+    """
+    if keep == "linear":
+        return match_colours(painting, photo)
+    if keep == "luminance":
+        return match_brightness(luminance(painting), luminance(photo))
+    return painting
+
+
+def painted_part(image: Tensor, keep: str | None) -> Tensor:
+    """What of an image is optimised: its brightness if `keep` is "luminance", else all of it."""
+    return luminance(image) if keep == "luminance" else image
+
+
+def completed(painted: Tensor, photo: Tensor, keep: str | None) -> Tensor:
+    """The picture of what was optimised: with the photo's chroma if that was its brightness alone."""
+    return with_luminance(photo, painted) if keep == "luminance" else painted
+
+
 def _covariance(pixels: Tensor) -> Tensor:
     centred = pixels - pixels.mean(dim=1, keepdim=True)
     return centred @ centred.T / pixels.shape[1] + _EPS * torch.eye(3, dtype=pixels.dtype, device=pixels.device)

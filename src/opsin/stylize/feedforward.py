@@ -23,6 +23,7 @@ from opsin.images.writing import check_suffix
 from opsin.loss import PerceptualLoss
 from opsin.networks import ImageTransformNet, Network, load_network
 from opsin.networks.transform import UPSAMPLINGS
+from opsin.stylize.objective import by_group
 from opsin.stylize.strips import apply_in_strips
 from opsin.terms import Term
 from opsin.training import Recipe, Settings, Updates
@@ -131,12 +132,7 @@ class StyleRecipe(Recipe):
         result = self.loss.evaluate(made, self.targets, target=images)
         total = result.total.mean()
         update(self.product, total)
-        logged = {"loss": total}
-        for name, value in result.terms.items():
-            group = self.loss.terms[name].group
-            share = result.weights[name] * value.detach().mean()
-            logged[group] = logged[group] + share if group in logged else share
-        return logged
+        return {"loss": total, **by_group(self.loss, result)}
 
     def sample(self, network: nn.Module, images: Tensor) -> Tensor:
         """The images in a row, what is made of them below."""

@@ -15,7 +15,7 @@ from opsin.errors import InputError
 from opsin.extractors import Extractor, ImageExtractor
 from opsin.loss import PerceptualLoss
 from opsin.published.scales import tap_scales
-from opsin.results import Signature, Targets
+from opsin.results import Evaluation, Targets
 from opsin.stylize.regions import Region
 from opsin.stylize.settings import Settings
 from opsin.terms import Term
@@ -143,6 +143,16 @@ def _limited(term: Term, mask: Tensor, label: str, share: float) -> Term:
     return replace(term, distance=Region(distance, mask, label), weight=term.weight * share)
 
 
+def by_group(loss: PerceptualLoss, evaluation: Evaluation) -> dict[str, Tensor]:
+    """Weighted terms added up by their groups, the mean over the batch of each, without a graph."""
+    groups: dict[str, Tensor] = {}
+    for name, value in evaluation.terms.items():
+        group = loss.terms[name].group
+        share = evaluation.weights[name] * value.detach().mean()
+        groups[group] = groups[group] + share if group in groups else share
+    return groups
+
+
 class StyleObjective:
     """A perceptual loss with its targets as an `Objective`.
 
@@ -158,14 +168,4 @@ class StyleObjective:
     def __call__(self, image: Tensor) -> Value:
         """The loss of an image (1,3,H,W), or of a brightness (1,1,H,W)."""
         evaluation = self.loss.evaluate(image.expand(-1, 3, -1, -1), self.targets, **self.options)
-        terms: dict[str, Tensor] = {}
-        for name, value in evaluation.terms.items():
-            group = self.loss.terms[name].group
-            share = evaluation.weights[name] * value.detach().sum()
-            terms[group] = terms[group] + share if group in terms else share
-        return Value(evaluation.total.sum(), terms)
-
-    @property
-    def signature(self) -> Signature:
-        """Networks, weights and terms."""
-        return self.loss.signature
+        return Value(evaluation.total.sum(), by_group(self.loss, evaluation))

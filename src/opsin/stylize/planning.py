@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from opsin.errors import InputError
-from opsin.loss import PerceptualLoss
+from opsin.extractors import Extractor
 from opsin.memory import fit_memory, peak_memory
 from opsin.stylize.descent import HISTORY
+from opsin.stylize.objective import make_losses
 from opsin.stylize.settings import Settings
 
 # Of what is free: malloc keeps some of what is given back to it, and the machine has other things to do.
@@ -20,6 +24,7 @@ _SHARE = 0.8
 # Twice what any of the losses takes, by `opsin.peak_memory` at 128 and 512 pixels with and without the native library.
 # A picture that is this far from the limit need not wait a second or two for its estimate.
 _BYTES_A_PIXEL, _BYTES = 12_000, 10**9
+_SMALLEST = 16  # pixels a side that VGG-19 takes to its last block
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,12 @@ def fitted(height: int, width: int, longer_side: int) -> tuple[int, int]:
         (200, 300)
     """
     longer = max(height, width)
-    return max(16, round(height * longer_side / longer)), max(16, round(width * longer_side / longer))
+    return max(_SMALLEST, round(height * longer_side / longer)), max(_SMALLEST, round(width * longer_side / longer))
+
+
+def painting_size(painting: Tensor, longer_side: int, settings: Settings) -> tuple[int, int]:
+    """Height and width that a painting is looked at beside a picture of that longer side."""
+    return fitted(painting.shape[-2], painting.shape[-1], max(_SMALLEST, round(longer_side * settings.style_scale)))
 
 
 def images_held(settings: Settings) -> int:
@@ -69,7 +79,7 @@ def images_held(settings: Settings) -> int:
     return 8 + (2 * HISTORY if settings.descent == "lbfgs" else 3)
 
 
-def stand_in(settings: Settings) -> Settings:
+def _stand_in(settings: Settings) -> Settings:
     """Settings whose loss takes no less memory, and can be told how much.
 
     What the contextual loss computes depends on the images. Gatys' loss has all of its layers and more.
@@ -78,17 +88,28 @@ def stand_in(settings: Settings) -> Settings:
 
 
 def choose_options(
-    loss: PerceptualLoss, height: int, width: int, settings: Settings, limit: int, *, tiles: bool, force: bool
+    settings: Settings,
+    extractor: Extractor,
+    style_weights: Sequence[float],
+    height: int,
+    width: int,
+    limit: int,
+    *,
+    device: torch.device,
+    tiles: bool = True,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Keywords with which the loss stays within memory at a scale; see `opsin.fit_memory`.
 
     Args:
-        loss: of the picture.
+        settings: of the run.
+        extractor: the network.
+        style_weights: of the paintings.
         height: of the picture.
         width: of it.
-        settings: for what the optimizer holds.
-        limit: bytes of all of it.
-        tiles: whether the loss may be computed in tiles.
+        limit: bytes of all of it, the optimizer's too.
+        device: where it is computed.
+        tiles: whether the loss may be computed in tiles, where it can be.
         force: take what needs less if nothing fits.
 
     Raises:
@@ -97,9 +118,11 @@ def choose_options(
     shape = (1, 3, height, width)
     if _BYTES + _BYTES_A_PIXEL * height * width <= _SHARE * limit:
         return {}
+    told = _stand_in(settings)
+    loss, _ = make_losses(told, extractor, style_weights, torch.Generator(device), max(height, width))
     held = images_held(settings) * 4 * 3 * height * width
     room = max(1, int(_SHARE * limit) - held)
-    if tiles:
+    if tiles and told == settings:
         try:
             return fit_memory(loss, shape, room, kept=True)
         except InputError as error:

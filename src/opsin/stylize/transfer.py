@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,13 +20,13 @@ from opsin.images import resize
 from opsin.results import Signature
 from opsin.stylize import colors
 from opsin.stylize.descent import Descent
+from opsin.stylize.identity import check_same_run, hash_images
 from opsin.stylize.inputs import check_image, check_regions, check_weights
 from opsin.stylize.objective import StyleObjective, make_losses
-from opsin.stylize.planning import Scale, available_memory, choose_options, fitted, stand_in
+from opsin.stylize.planning import Scale, available_memory, choose_options, fitted, painting_size
 from opsin.stylize.settings import Settings
 
 KIND = "stylize"
-_SMALLEST = 16
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def stylize(
         areas = [style_regions] if isinstance(style_regions, Tensor) else list(style_regions or ())
     run = _Run(
         made,
-        [check_image(content, "content", device)],
+        check_image(content, "content", device),
         [check_image(painting, "style", device) for painting in paintings],
         check_weights(style_weights, len(paintings)),
         None if areas is None else check_regions(content_regions, areas, content, paintings),
@@ -172,7 +172,7 @@ class _Run:
     def __init__(
         self,
         settings: Settings,
-        content: list[Tensor],
+        photo: Tensor,
         paintings: list[Tensor],
         style_weights: list[float],
         areas: list[tuple[str, Tensor, list[Tensor | None]]] | None,
@@ -181,15 +181,11 @@ class _Run:
         device: torch.device,
     ) -> None:
         self.settings, self.areas, self.init = settings, areas, init
-        self.photo, self.paintings, self.style_weights = content[0], paintings, style_weights
+        self.photo, self.style_weights = photo, style_weights
+        self.paintings = [colors.recoloured(painting, photo, settings.keep_colors) for painting in paintings]
         self.extractor = extractor.to(device)
         self.device = device
-        if settings.keep_colors == "linear":
-            self.paintings = [colors.match_colours(painting, self.photo) for painting in paintings]
-        elif settings.keep_colors == "luminance":
-            grey = colors.luminance(self.photo)
-            self.paintings = [colors.match_brightness(colors.luminance(painting), grey) for painting in paintings]
-        height, width = self.photo.shape[-2:]
+        height, width = photo.shape[-2:]
         sizes = [fitted(height, width, size) for size in settings.sizes()]
         self.scales = [Scale(h, w, settings.steps_at(i)) for i, (h, w) in enumerate(sizes)]
         self.scale = 0
@@ -205,17 +201,16 @@ class _Run:
         for scale in reversed(self.scales):
             options: dict[str, Any] = {}
             if not planned or planned[-1].options:
-                generator = torch.Generator(self.device)
-                loss, _ = make_losses(
-                    stand_in(self.settings),
+                options = choose_options(
+                    self.settings,
                     self.extractor,
                     self.style_weights,
-                    generator,
-                    max(scale.height, scale.width),
-                )
-                tiles = self.areas is None and stand_in(self.settings) == self.settings
-                options = choose_options(
-                    loss, scale.height, scale.width, self.settings, limit, tiles=tiles, force=force
+                    scale.height,
+                    scale.width,
+                    limit,
+                    device=self.device,
+                    tiles=self.areas is None,
+                    force=force,
                 )
             planned.append(Scale(scale.height, scale.width, scale.steps, options))
         self.scales = planned[::-1]
@@ -283,12 +278,7 @@ class _Run:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Be where `state` was taken."""
-        for what, now in self._identity().items():
-            if state["identity"][what] != now:
-                raise OpsinError(
-                    f"the checkpoint must be of a run with the same {what}, got another: {state['identity'][what]} "
-                    f"there, {now} here. Take what it was begun with, or begin anew."
-                )
+        check_same_run("checkpoint", state["identity"], self._identity)
         self.scale = state["scale"]
         self.scales = [Scale(h, w, steps, options) for h, w, steps, options in state["scales"]]
         self.history = state["history"]
@@ -298,7 +288,7 @@ class _Run:
 
     def _state(self, descent: Descent) -> dict[str, Any]:
         return {
-            "identity": self._identity(),
+            "identity": self._identity,
             "scale": self.scale,
             "scales": [(s.height, s.width, s.steps, dict(s.options)) for s in self.scales],
             "history": self.history,
@@ -306,18 +296,16 @@ class _Run:
             "descent": descent.state(),
         }
 
+    @cached_property
     def _identity(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one it goes on with."""
-        digest = hashlib.sha256()
         masks = [m for _, a, b in self.areas or () for m in (a, *b) if m is not None]
         inputs = [self.photo, *self.paintings, *masks, *([] if self.init is None else [self.init])]
-        for image in inputs:
-            digest.update(repr(tuple(image.shape)).encode() + image.cpu().contiguous().numpy().tobytes())
         return {
             "settings": self.settings.describe(),
             "style weights": self.style_weights,
             "network": self.extractor.spec.key,
-            "images": digest.hexdigest()[:16],
+            "images": hash_images(inputs),
         }
 
     def _start(self) -> Tensor:
@@ -330,7 +318,7 @@ class _Run:
             picture = torch.rand(shape, generator=self.generator, device=self.device)
         else:
             picture = resize(self.photo, size)
-        return colors.luminance(picture) if self.settings.keep_colors == "luminance" else picture
+        return colors.painted_part(picture, self.settings.keep_colors)
 
     def _descent(self, picture: Tensor) -> Descent:
         """What goes down from a picture at the scale that it is the turn of."""
@@ -341,15 +329,10 @@ class _Run:
     def _objective(self, scale: Scale) -> StyleObjective:
         longer = max(scale.height, scale.width)
         mine, kept = make_losses(self.settings, self.extractor, self.style_weights, self.generator, longer, self.areas)
-        photo = resize(self.photo, (scale.height, scale.width))
-        if self.settings.keep_colors == "luminance":
-            photo = colors.luminance(photo)
+        photo = colors.painted_part(resize(self.photo, (scale.height, scale.width)), self.settings.keep_colors)
         references = {"target": photo} if "target" in kept.references else {}
         for i, painting in enumerate(self.paintings):
-            size = fitted(
-                painting.shape[-2], painting.shape[-1], max(_SMALLEST, round(longer * self.settings.style_scale))
-            )
-            references[f"style{i}"] = resize(painting, size)
+            references[f"style{i}"] = resize(painting, painting_size(painting, longer, self.settings))
         tile = scale.options.get("tile")
         targets = kept.targets(tile=tile, **{k: v.expand(-1, 3, -1, -1) for k, v in references.items()})
         self.signature = mine.signature
@@ -357,9 +340,8 @@ class _Run:
 
     def _picture(self, image: Tensor, scale: Scale) -> Tensor:
         """What is optimised as a picture to look at."""
-        if self.settings.keep_colors == "luminance":
-            image = colors.with_luminance(resize(self.photo, (scale.height, scale.width)), image)
-        return image.detach().clamp(0, 1).cpu()
+        photo = resize(self.photo, (scale.height, scale.width))
+        return colors.completed(image, photo, self.settings.keep_colors).detach().clamp(0, 1).cpu()
 
     def _result(self, image: Tensor, scale: Scale, stopped: str) -> StylizeResult:
         return StylizeResult(self._picture(image, scale), self.history, stopped, self.settings, self.signature)

@@ -15,11 +15,11 @@ from torch.optim import Optimizer
 
 from opsin.errors import InputError, OpsinError
 from opsin.images import write_image
+from opsin.interruption import Interruption
 from opsin.networks import save_network
 from opsin.training.averaging import Average
 from opsin.training.data import ImageFolder, Unreadable, batches
 from opsin.training.folder import RunFolder
-from opsin.training.interruption import Interruption
 from opsin.training.metrics import Metrics, Progress, board_writer
 from opsin.training.processes import Processes, processes
 from opsin.training.recipe import Recipe

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from opsin.devices import find_device
 from opsin.errors import InputError, MissingExtraError
 from opsin.training.settings import Settings
 
@@ -66,7 +67,7 @@ class Processes:
         self.index: int = accelerator.process_index
         alone = self.count == 1 and settings.device != "auto"
         self.device = torch.device(settings.device) if alone else accelerator.device
-        _try(self.device)
+        find_device(str(self.device))
         self.part, rest = divmod(settings.batch, self.count * settings.accumulate)
         if rest or not self.part:
             raise InputError(
@@ -116,11 +117,3 @@ class Processes:
     def scaler(self) -> torch.amp.GradScaler | None:
         """What scales losses in float16."""
         return self._accelerator.scaler
-
-
-def _try(device: torch.device) -> None:
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise InputError(f"device must be one of this machine, got '{device}': {reason}. Use --device cpu.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from types import ModuleType
 
 from opsin.errors import MissingExtraError
@@ -13,11 +14,7 @@ def require_av() -> ModuleType:
     Raises:
         MissingExtraError: it is not installed.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise _missing("PyAV", "av") from error
-    return av
+    return _require("PyAV", "av")
 
 
 def require_cv2() -> ModuleType:
@@ -26,12 +23,13 @@ def require_cv2() -> ModuleType:
     Raises:
         MissingExtraError: it is not installed.
     """
+    return _require("OpenCV", "cv2")
+
+
+def _require(name: str, package: str) -> ModuleType:
     try:
-        import cv2
+        return importlib.import_module(package)
     except ImportError as error:
-        raise _missing("OpenCV", "cv2") from error
-    return cv2
-
-
-def _missing(name: str, package: str) -> MissingExtraError:
-    return MissingExtraError(f"video must have {name} installed, got no package {package}. pip install 'opsin[video]'")
+        raise MissingExtraError(
+            f"video must have {name} installed, got no package {package}. pip install 'opsin[video]'"
+        ) from error

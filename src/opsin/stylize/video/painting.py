@@ -17,10 +17,9 @@ from opsin.results import Signature, Targets
 from opsin.stylize import colors
 from opsin.stylize.descent import Step, combined, descend
 from opsin.stylize.objective import Objective, StyleObjective, Value, make_losses
-from opsin.stylize.planning import available_memory, choose_options, fitted, stand_in
+from opsin.stylize.planning import available_memory, choose_options, painting_size
 from opsin.stylize.settings import Settings
 from opsin.stylize.transfer import Progress, stylize
-from opsin.stylize.video.flow import SMALLEST_SIDE
 
 Watch = Callable[[int, int, float, Mapping[str, float]], object]
 """Called after each step with its number, how many there are, the objective, and its terms; true stops."""
@@ -70,13 +69,19 @@ class ClipPainter:
         self._paintings, self._weights = paintings, style_weights
         self._later_steps, self._extractor, self._watch = later_steps, extractor, watch
         self._limit, self._force = memory_limit, force
-        self._generator = self._seeded(torch.Generator(photo.device))
+        self._generator = torch.Generator(photo.device).manual_seed(settings.seed)
         self._loss, self._kept = make_losses(settings, extractor, style_weights, self._generator, longer)
-        self._options = self._planned(height, width)
-        self._seeded(self._generator)
-        self._style = self._targets(
-            {f"style{i}": self._scaled(self._coloured(painting, photo)) for i, painting in enumerate(paintings)}
-        )
+        limit = available_memory() if memory_limit is None else memory_limit
+        self._options: dict[str, Any] = {}
+        if limit is not None:
+            self._options = choose_options(
+                self._settings, extractor, style_weights, height, width, limit, device=photo.device, force=force
+            )
+        seen = {}
+        for i, painting in enumerate(paintings):
+            size = painting_size(painting, longer, settings)
+            seen[f"style{i}"] = resize(colors.recoloured(painting, photo, settings.keep_colors), size)
+        self._style = self._targets(seen)
 
     @property
     def signature(self) -> Signature:
@@ -138,9 +143,7 @@ class ClipPainter:
             lr=chosen.lr,
             averaging=chosen.averaging,
         )
-        if chosen.keep_colors == "luminance":
-            image = colors.with_luminance(content, image)
-        return image.clamp(0, 1)
+        return colors.completed(image, content, chosen.keep_colors).clamp(0, 1)
 
     def loss(self, content: Tensor, image: Tensor) -> float:
         """The weighted sum of content, style and smoothness."""
@@ -151,22 +154,11 @@ class ClipPainter:
         with torch.no_grad():
             return self._objective(content)(self._painted_part(image))
 
-    def _planned(self, height: int, width: int) -> dict[str, Any]:
-        """How the loss is computed so that it stays within memory."""
-        limit = available_memory() if self._limit is None else self._limit
-        if limit is None:
-            return {}
-        told = stand_in(self._settings)
-        loss, _ = make_losses(told, self._extractor, self._weights, self._generator, max(height, width))
-        return choose_options(
-            loss, height, width, self._settings, limit, tiles=told == self._settings, force=self._force
-        )
-
     def _told_to_stop(self, step: int, steps: int, total: float, terms: Mapping[str, float]) -> bool:
         return self._watch is not None and bool(self._watch(step, steps, total, terms))
 
     def _objective(self, content: Tensor) -> StyleObjective:
-        self._seeded(self._generator)
+        self._generator.manual_seed(self._settings.seed)
         targets = self._style
         if "target" in self._kept.references:
             targets = targets.merged(self._targets({"target": self._painted_part(content)}))
@@ -176,23 +168,8 @@ class ClipPainter:
         tile = self._options.get("tile")
         return self._kept.targets(tile=tile, **{name: image.expand(-1, 3, -1, -1) for name, image in images.items()})
 
-    def _scaled(self, painting: Tensor) -> Tensor:
-        longer = max(SMALLEST_SIDE, round(self._settings.size * self._settings.style_scale))
-        return resize(painting, fitted(painting.shape[-2], painting.shape[-1], longer))
-
-    def _coloured(self, painting: Tensor, photo: Tensor) -> Tensor:
-        if self._settings.keep_colors == "linear":
-            return colors.match_colours(painting, photo)
-        if self._settings.keep_colors == "luminance":
-            return colors.match_brightness(colors.luminance(painting), colors.luminance(photo))
-        return painting
-
     def _painted_part(self, image: Tensor) -> Tensor:
-        """What of an image is optimised: all of it, or its brightness."""
-        return colors.luminance(image) if self._settings.keep_colors == "luminance" else image
-
-    def _seeded(self, generator: torch.Generator) -> torch.Generator:
-        return generator.manual_seed(self._settings.seed)
+        return colors.painted_part(image, self._settings.keep_colors)
 
 
 def _diverged(why: str) -> OpsinError:

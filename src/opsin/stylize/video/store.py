@@ -15,6 +15,7 @@ from torch import Tensor
 from opsin.errors import InputError, OpsinError
 from opsin.files import atomic_path
 from opsin.images import read_image, write_image
+from opsin.stylize.identity import check_same_run
 
 _HEAD = "run.json"
 # Also what a run that was killed in the middle of writing leaves.
@@ -106,13 +107,7 @@ class FrameStore:
                 f"the folder to go on from must be that of an interrupted run, got '{self.folder}', which isn't. "
                 "Begin anew without it."
             ) from error
-        for what, now in mine.items():
-            if not isinstance(theirs, dict) or theirs.get(what) != now:
-                there = theirs.get(what) if isinstance(theirs, dict) else theirs
-                raise OpsinError(
-                    f"the frames must be of a run with the same {what}, got another: {there} there, {now} here. "
-                    "Take what it was begun with, or begin anew."
-                )
+        check_same_run("frames", theirs, mine)
 
 
 def _as_stored(image: Tensor) -> Tensor:

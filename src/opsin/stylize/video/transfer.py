@@ -21,6 +21,7 @@ from opsin.extractors import Extractor, make_extractor
 from opsin.files import check_writable
 from opsin.images import resize
 from opsin.results import Signature
+from opsin.stylize.identity import hash_images
 from opsin.stylize.inputs import check_image, check_weights
 from opsin.stylize.planning import fitted
 from opsin.stylize.settings import Settings
@@ -235,6 +236,4 @@ def _digest(path: Path, paintings: Sequence[Tensor]) -> str:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    for image in paintings:
-        digest.update(repr(tuple(image.shape)).encode() + image.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return hash_images(paintings, digest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 
 class Interruption:
@@ -15,7 +16,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.asked = False
-        self._before: object = None
+        self._before: Any = None  # whatever signal.signal gave
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
@@ -33,5 +34,5 @@ class Interruption:
 
     def _restore(self) -> None:
         if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)  # type: ignore[arg-type] (what signal.signal gave)
+            signal.signal(signal.SIGINT, self._before)
             self._before = None
