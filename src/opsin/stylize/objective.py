@@ -14,7 +14,7 @@ from opsin.distances import Distance, TotalVariation
 from opsin.errors import InputError
 from opsin.extractors import Extractor, ImageExtractor
 from opsin.loss import PerceptualLoss
-from opsin.published.scales import tap_scales
+from opsin.published.scales import CAFFE_SCALES, tap_scales
 from opsin.results import Evaluation, Targets
 from opsin.stylize.regions import Region
 from opsin.stylize.settings import Settings
@@ -22,16 +22,17 @@ from opsin.terms import Term
 
 CONTENT_LAYER = "relu4_2"
 
-# The content's weight at content_weight=1 beside the style's of each loss, which differ in size by many powers of ten.
-# Gatys' is his own code's. The others keep about as much of the photo on two pairs of sample photos at 112 pixels, with
-# the bundled weights. STROTSS has a content term of its own, weighted as its authors do.
+# At content_weight=1, for each loss: the content's weight beside the style's with the bundled weights, and with which
+# power of the features' size the style grows; the content grows with the second. The weights differ by many powers of
+# ten and were chosen by eye, at 192 to 384 pixels: a building is still one under a painting of strong swirls, of which
+# Gatys' own weight of 1 leaves nothing. STROTSS has a content term of its own, weighted as its authors do.
 _CONTENT = {
-    "gatys": 1.0,
-    "wasserstein": 2e-8,
-    "sliced-wasserstein": 2.5e-2,
-    "mrf": 0.3,
-    "contextual": 2e-7,
-    "nnfm": 1e-8,
+    "gatys": (150.0, 4),
+    "wasserstein": (4e-7, 2),
+    "sliced-wasserstein": (0.1, 2),
+    "mrf": (1.5, 2),
+    "contextual": (8e-7, 0),
+    "nnfm": (5e-8, 0),
 }
 
 
@@ -79,6 +80,13 @@ def style_loss(
     return published.nnfm(extractor, None, **options)
 
 
+def _content_weight(loss: str, extractor: Extractor) -> float:
+    """The content's weight at content_weight=1, for the size of the network's features."""
+    weight, power = _CONTENT[loss]
+    size = 1.0 if extractor.spec.normalization == "caffe" else 1 / CAFFE_SCALES[CONTENT_LAYER]
+    return weight * size ** (power - 2)
+
+
 def make_losses(
     settings: Settings,
     extractor: Extractor,
@@ -104,7 +112,9 @@ def make_losses(
     ours: list[Term] = []
     theirs: list[Term] = []
     if settings.content_weight and settings.loss in _CONTENT:
-        weight = settings.content_weight * _CONTENT[settings.loss]
+        weight = settings.content_weight * _content_weight(settings.loss, extractor)
+        # Coarse scales hold on to the photo more: what is lost there does not come back.
+        weight *= (settings.size / longer_side) ** 2
         content = published.gatys_content(extractor, None, layers={CONTENT_LAYER: weight})
         ours += [replace(term, group="content") for term in content.terms.values()]
     if settings.tv:

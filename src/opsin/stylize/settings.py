@@ -35,7 +35,7 @@ class Settings:
         lr: its step; 1 of L-BFGS and 0.02 of Adam if None.
         averaging: of the last iterates, as the weight of what was: e.g. 0.98. None takes that for Adam and 0, the best
             iterate, for L-BFGS.
-        content_weight: how much of the photo is kept; 0 makes a texture.
+        content_weight: how much of the photo is kept; 0 makes a texture. At 1/k of the size it counts k² times.
         style_scale: size of the painting beside that of the result: 2 makes brush strokes twice as large.
         tv: weight of the total variation, which smooths.
         init: the picture that is begun with, "content" or "noise", unless one is given.

@@ -102,8 +102,8 @@ def stylize(
     """A photo in the style of one or more paintings.
 
     The picture x makes content_weight · C(x, photo) + Σ_i w_i S(x, painting_i) + tv · TV(x) small, where C compares
-    features at relu4_2 and S is the published loss that `loss` names. It grows from scale to scale, each beginning with
-    what came out of the one before.
+    features at relu4_2, brought to the size of S, which is the published loss that `loss` names. The picture grows from
+    scale to scale, each beginning with what came out of the one before; at 1/k of the size C counts k² times.
 
     Shape: content (1,3,H,W), style (1,3,H',W') each -> (1,3,h,w) with max(h, w) = size.
 
