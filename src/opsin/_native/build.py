@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SOURCES = [HERE / f"{name}.c" for name in ("winograd", "narrow", "heads", "pooling", "memory", "sources")]
+SOURCES = [HERE / f"{name}.c" for name in ("winograd", "narrow", "heads", "pooling", "sources")]
 HEADERS = [HERE / f"{name}.h" for name in ("convolution", "vectors")]
 LEVELS = {
     "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"],

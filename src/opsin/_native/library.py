@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from opsin._native import buffers
 from opsin._native.build import library, signature
 from opsin.tracing import is_traced
 
@@ -60,7 +61,6 @@ def _load() -> ctypes.CDLL | MissingLibraryError:
         "opsin_narrow_backward": (None, [*[_POINTER] * 5, *[_SIZE] * 5, _INT]),
         "opsin_max_pool": (None, [*[_POINTER] * 3, *[_SIZE] * 4, _INT]),
         "opsin_max_pool_backward": (None, [*[_POINTER] * 3, *[_SIZE] * 4, _INT]),
-        "opsin_use_huge_pages": (None, [_POINTER, _SIZE]),
         "opsin_unit_l2_work_size": (_SIZE, [_SIZE, _SIZE]),
         "opsin_unit_l2": (None, [*[_POINTER] * 5, _FLOAT, *[_POINTER] * 2, *[_SIZE] * 4, _INT]),
         "opsin_unit_l2_backward": (None, [*[_POINTER] * 6, _FLOAT, _POINTER, *[_SIZE] * 4, _INT]),
@@ -125,8 +125,7 @@ def pack(weight: Tensor, *, backward: bool) -> Tensor:
         return _panels(lib, matrix if backward else matrix.T)
     weight = weight.contiguous()
     out, channels = weight.shape[:2]
-    packed = torch.empty(lib.opsin_winograd_filters_size(channels, out), dtype=torch.float32)
-    lib.opsin_use_huge_pages(packed.data_ptr(), packed.nbytes)
+    packed = buffers.floats([lib.opsin_winograd_filters_size(channels, out)], pool=None)
     lib.opsin_winograd_filters(weight.data_ptr(), packed.data_ptr(), channels, out, torch.get_num_threads())
     return packed
 
@@ -178,7 +177,7 @@ def convolution(x: Tensor, packed: Tensor, weight: Tensor, *, bias: Tensor | Non
     bias = None if bias is None else bias.contiguous()
     n, c, h, w = x.shape
     channels = weight.shape[0]
-    y = _new_map(lib, (n, channels, h, w))
+    y = _new_map((n, channels, h, w))
     clipped = torch.empty((n, h, w, bit_bytes(channels)) if relu else 0, dtype=torch.uint8)
     threads = torch.get_num_threads()
     tensors = *map(_address, (x, packed, bias, y)), _address(clipped) if relu else None
@@ -199,7 +198,7 @@ def convolution_backward(grad: Tensor, packed: Tensor, weight: Tensor, *, clippe
     clipped = None if clipped is None else clipped.contiguous()
     n, _, h, w = grad.shape
     out, channels = weight.shape[:2]
-    dx = _new_map(lib, (n, channels, h, w))
+    dx = _new_map((n, channels, h, w))
     threads = torch.get_num_threads()
     if is_narrow(weight):
         work = _work(threads * lib.opsin_narrow_backward_work_size(w, channels, out))
@@ -231,7 +230,7 @@ def unit_l2_backward(grad: Tensor, x: Tensor, y: Tensor, weights: Tensor | None,
     grad, x, y = grad.contiguous(), _channels_side_by_side(x), _channels_side_by_side(y)
     weights = None if weights is None else weights.contiguous()
     n, c, h, w = x.shape
-    dx = _new_map(lib, x.shape)
+    dx = _new_map(x.shape)
     tensors = (grad.data_ptr(), *_map(x), *_map(y), _address(weights), eps, dx.data_ptr())
     lib.opsin_unit_l2_backward(*tensors, n, h, w, c, torch.get_num_threads())
     return dx
@@ -245,7 +244,7 @@ def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
     lib = _library()
     n, c, h, w = x.shape
     x = x.contiguous(memory_format=torch.channels_last)
-    y = _new_map(lib, (n, c, h // 2, w // 2))
+    y = _new_map((n, c, h // 2, w // 2))
     places = torch.empty((n, h // 2, w // 2, 2, bit_bytes(c)), dtype=torch.uint8)
     lib.opsin_max_pool(*map(_address, (x, y, places)), n, h, w, c, torch.get_num_threads())
     return y, places
@@ -256,19 +255,18 @@ def max_pool_backward(grad: Tensor, places: Tensor, height: int, width: int) -> 
     lib = _library()
     n, c = grad.shape[:2]
     grad, places = grad.contiguous(memory_format=torch.channels_last), places.contiguous()
-    dx = _new_map(lib, (n, c, height, width))
+    dx = _new_map((n, c, height, width))
     lib.opsin_max_pool_backward(*map(_address, (grad, places, dx)), n, height, width, c, torch.get_num_threads())
     return dx
 
 
 def _work(floats: int) -> Tensor:
-    return torch.empty(floats, dtype=torch.float32)
+    return buffers.floats([floats])
 
 
-def _new_map(lib: ctypes.CDLL, shape: Sequence[int]) -> Tensor:
-    t = torch.empty(shape, dtype=torch.float32, memory_format=torch.channels_last)
-    lib.opsin_use_huge_pages(t.data_ptr(), t.nbytes)
-    return t
+def _new_map(shape: Sequence[int]) -> Tensor:
+    n, c, h, w = shape
+    return buffers.floats((n, c, h, w), (h * w * c, 1, w * c, c))
 
 
 def _address(t: Tensor | None) -> int | None:

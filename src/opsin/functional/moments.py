@@ -27,32 +27,45 @@ def gram(feature: Tensor, normalize: str = "chw") -> Tensor:
     _, c, h, w = feature.shape
     sizes = {"chw": c * h * w, "hw": h * w, "none": 1}
     z = sizes[choice("normalize", normalize, sizes)]
-    if feature.is_contiguous():
-        flat = feature.flatten(2)
-    else:  # channels_last, whose memory is a matrix too: flatten(2) would copy it
-        flat = feature.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)
-    if flat.requires_grad and torch.is_grad_enabled() and not is_traced() and not torch.compiler.is_compiling():
-        return _Gram.apply(flat) / z
+    if feature.requires_grad and torch.is_grad_enabled() and not is_traced() and not torch.compiler.is_compiling():
+        return _Gram.apply(feature) / z
+    flat = _flat(feature)
     return torch.bmm(flat, flat.transpose(1, 2)) / z
+
+
+def _flat(feature: Tensor) -> Tensor:
+    """(N,C,H,W) -> (N,C,H·W)."""
+    if feature.is_contiguous():
+        return feature.flatten(2)
+    # channels_last, whose memory is a matrix too: flatten(2) would copy it
+    return feature.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)
 
 
 class _Gram(torch.autograd.Function):
     """F Fᵀ, with one product for the gradient instead of two and a sum, in the memory layout of F."""
 
     @staticmethod
-    def forward(ctx: Any, flat: Tensor) -> Tensor:
-        """(N,C,P) -> (N,C,C)."""
-        ctx.save_for_backward(flat)
+    def forward(ctx: Any, feature: Tensor) -> Tensor:
+        """(N,C,H,W) -> (N,C,C)."""
+        ctx.save_for_backward(feature)
+        flat = _flat(feature)
         return torch.bmm(flat, flat.transpose(1, 2))
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """(G + Gᵀ) F, which can be differentiated again."""
-        (flat,) = ctx.saved_tensors
-        both = grads[0] + grads[0].transpose(1, 2)
-        if flat.stride(1) == 1:
-            return torch.bmm(flat.transpose(1, 2), both).transpose(1, 2)
-        return torch.bmm(both, flat)
+        (feature,) = ctx.saved_tensors
+        both, flat = grads[0] + grads[0].transpose(1, 2), _flat(feature)
+        beside = flat.stride(1) == 1
+        operands = (flat.transpose(1, 2), both) if beside else (both, flat)
+        if torch.is_grad_enabled():
+            product = torch.bmm(*operands)
+            return (product.transpose(1, 2) if beside else product).reshape(feature.shape)
+        # Written into a tensor of its own, not returned as a view: to that autograd adds in place.
+        found = torch.empty_like(feature)
+        into = _flat(found)
+        torch.bmm(*operands, out=into.transpose(1, 2) if beside else into)
+        return found
 
 
 def patch_gram(feature: Tensor, patch: int = 16, normalize: str = "none") -> Tensor:
