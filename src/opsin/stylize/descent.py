@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from opsin.checks import choice
+from opsin.stylize.lbfgs import BoundedLbfgs
 from opsin.stylize.objective import Objective, Value
 from opsin.stylize.settings import OPTIMIZERS
 
-# What L-BFGS remembers. More take more memory, two images each, and time, and gain little.
-HISTORY = 20
+# What L-BFGS remembers, two images each. At 256 pixels and 100 steps, 6 to 100 end within 3 % of each other.
+HISTORY = 10
 _LR = {"lbfgs": 1.0, "adam": 0.02}
 _AVERAGING = {"lbfgs": 0.0, "adam": 0.98}
 
@@ -40,7 +41,8 @@ class Step:
 class Descent:
     """An image on its way down.
 
-    L-BFGS takes its steps whole, as style transfer is used to; one evaluation each. Adam's images are clamped to [0,1].
+    It stays within [0,1]: what is only clipped at the end is worse than the loss said. L-BFGS takes its steps whole, of
+    one evaluation each, as style transfer is used to.
 
     Args:
         image: where to start, (1,C,H,W); it is copied.
@@ -70,51 +72,45 @@ class Descent:
         self._x = image.detach().clone(memory_format=torch.contiguous_format).requires_grad_(True)
         self._mean = torch.zeros_like(image) if self._averaging else None
         self._best, self._least = self._x.detach().clone(), math.inf
-        self._clamps = kind == "adam"
         # Both optimizers see gradients of 1 in the mean: they take small ones for nothing, and losses differ in size by
         # many powers of ten.
         self._factor: float | None = None
-        self._optimizer: torch.optim.Optimizer
+        self._optimizer: torch.optim.Adam | BoundedLbfgs
         if kind == "adam":
             self._optimizer = torch.optim.Adam([self._x], lr=lr, betas=(0.9, 0.99))
         else:
-            # No step is taken for too small to matter: how many there are is the caller's choice.
-            self._optimizer = torch.optim.LBFGS(
-                [self._x], lr=lr, max_iter=1, history_size=HISTORY, tolerance_grad=0.0, tolerance_change=0.0
-            )
+            self._optimizer = BoundedLbfgs(self._x, lr=lr, history=HISTORY)
 
     def step(self) -> Step:
         """Evaluate the objective where the image is, and move it.
 
         If the objective isn't finite there, `Step.total` says so and the image stays where it was best.
         """
-        values: list[Value] = []
-
-        def closure() -> Tensor:
-            self._optimizer.zero_grad()
-            values.append(self.objective(self._x))
-            total = values[0].total
-            (gradient,) = torch.autograd.grad(total, self._x)
-            if self._factor is None:
-                size = float(gradient.abs().mean())
-                self._factor = 1 / size if 0 < size < math.inf else 1.0
-            self._x.grad = (self._factor * gradient).contiguous()  # L-BFGS takes views of it
-            return self._factor * total.detach()
-
-        before = self._x.detach().clone()
-        self._optimizer.step(closure)  # type: ignore[arg-type] (it wants a float, and takes a tensor)
-        (value,) = values
+        value = self.objective(self._x)
+        (gradient,) = torch.autograd.grad(value.total, self._x)
         total = float(value.total.detach())
         self.steps += 1
         if total < self._least:
-            self._best, self._least = before, total
-        with torch.no_grad():
-            if self._clamps:
-                self._x.clamp_(0, 1)
-            if self._mean is not None:
-                self._mean.lerp_(self._x, 1 - self._averaging)
+            self._best.copy_(self._x.detach())
+            self._least = total
+        if self._factor is None:
+            size = float(gradient.abs().mean())
+            self._factor = 1 / size if 0 < size < math.inf else 1.0
+        if math.isfinite(total):
+            self._move(self._factor * gradient)
         terms = {name: float(term) for name, term in value.terms.items()}
         return Step(self.steps, total, terms, self._x.detach())
+
+    def _move(self, gradient: Tensor) -> None:
+        if isinstance(self._optimizer, BoundedLbfgs):
+            self._optimizer.step(gradient)
+        else:
+            self._x.grad = gradient
+            self._optimizer.step()
+        with torch.no_grad():
+            self._x.clamp_(0, 1)
+            if self._mean is not None:
+                self._mean.lerp_(self._x, 1 - self._averaging)
 
     def finish(self) -> Tensor:
         """The mean of the iterates if there is one, or the best of all, that where it is now included."""

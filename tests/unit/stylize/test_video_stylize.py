@@ -204,7 +204,7 @@ def test_ctrl_c_leaves_finished_frames(clip: Path, painting: Tensor, tmp_path: P
 
 def test_a_first_frame_that_diverges_says_so(clip: Path, painting: Tensor, tmp_path: Path) -> None:
     with pytest.raises(OpsinError, match=r"must be finite, but the loss was (nan|inf) at step"):
-        stylize_video(clip, painting, tmp_path / "out.mp4", lr=1e30, **TINY)
+        stylize_video(clip, painting, tmp_path / "out.mp4", tv=1e300, **TINY)
     assert not (tmp_path / "out.mp4").exists()
 
 
