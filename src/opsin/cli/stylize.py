@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opsin.cli.common import quiet_codecs
+from opsin.cli.common import how_it_was_made, quiet_codecs
 from opsin.cli.live import INTERRUPTED, Live, terms_text, time_text
 from opsin.errors import InputError, OpsinError
 from opsin.interruption import Interruption
@@ -19,7 +18,7 @@ from opsin.interruption import Interruption
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from opsin.stylize import Progress, StylizeResult
+    from opsin.stylize import Progress
 
 _CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 
@@ -209,7 +208,7 @@ def _paint(
             left = progress.seconds * (1 - progress.done) / progress.done
             live.show(
                 f"{progress.width}x{progress.height}  step {progress.step}/{progress.steps}  "
-                f"{terms_text(progress.terms)}  {progress.seconds_a_step:.2f} s/step  {time_text(left)} left",
+                f"{progress.seconds_a_step:.2f} s/step  {time_text(left)} left  {terms_text(progress.terms)}",
                 last=progress.step == progress.steps,
             )
             if preview and progress.step % preview == 0:
@@ -231,7 +230,7 @@ def _paint(
             force=force,
             **settings,
         )
-    write_image(output, result.image, overwrite=overwrite, metadata=_metadata(result, photo, style))
+    write_image(output, result.image, overwrite=overwrite, metadata=how_it_was_made(result, photo, style))
     height, width = result.image.shape[-2:]
     print(f"wrote {output}, {width}x{height}")
     if interruption.asked:
@@ -308,15 +307,3 @@ def _read_regions(path: Path, image: Tensor) -> Tensor:
         print(f"resized {path} from {sizes[0]} to {sizes[1]}, the size of its picture", file=sys.stderr)
         areas = F.interpolate(areas, image.shape[-2:], mode="nearest")
     return areas
-
-
-def _metadata(result: StylizeResult, photo: Path, style: Sequence[Path]) -> dict[str, str]:
-    from opsin._version import __version__
-
-    return {
-        "Software": f"opsin {__version__}",
-        "opsin:photo": photo.name,
-        "opsin:style": json.dumps([path.name for path in style]),
-        "opsin:settings": json.dumps(result.settings.describe()),
-        "opsin:signature": str(result.signature),
-    }
