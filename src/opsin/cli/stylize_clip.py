@@ -75,7 +75,7 @@ def paint_clip(
 
 
 class _Pace(Live):
-    """A line that knows how long the frames that are left will take."""
+    """A line that knows how long the frames that are left will take; elsewhere than on a terminal one a frame."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _Pace(Live):
         self.show(
             f"frame {progress.frame + 1}{of}  step {progress.step}/{progress.steps}  {self._time(progress)}  "
             f"{terms_text(progress.terms)}",
-            last=progress.step == progress.steps,
+            last=not self.terminal and progress.step == progress.steps,
         )
 
     def _time(self, progress: VideoProgress) -> str:
