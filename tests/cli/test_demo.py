@@ -1,10 +1,11 @@
-"""`opsin demo`: what it writes and says, and that `opsin compare` says the same of its pictures."""
+"""`opsin demo`: what it writes and says, and that the other commands say and make the same of its pictures."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,10 @@ import pytest
 from PIL import Image
 
 NAMES = ("blur", "noise", "jpeg", "shift", "colour")
-FILES = {"ranking.png", "photo.png", *(f"{name}.png" for name in NAMES)}
+RANKING = {"ranking.png", "photo.png", *(f"{name}.png" for name in NAMES)}
+STYLIZED = ("stylized.png", "stylized-own-colours.png")
+FILES = RANKING | {"contact-sheet.png", "painting.png", *STYLIZED}
+QUICK = ("--size", "48", "--steps", "2")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,7 @@ def demo(tmp_path_factory):
     """The folder of one run, two levels below one that is there, and its output."""
     folder = tmp_path_factory.mktemp("demo") / "made" / "for it"
     done = subprocess.run(
-        [Path(sys.executable).with_name("opsin"), "demo", "-o", folder],
+        [Path(sys.executable).with_name("opsin"), "demo", "-o", folder, *QUICK],
         capture_output=True,
         encoding="utf-8",
         check=False,
@@ -51,8 +55,38 @@ def test_files(demo):
         assert figure.width >= 1000
         assert figure.height >= 1000
         assert len(figure.getcolors(1 << 24)) > 5000
-    assert {pixels(folder / name).shape for name in FILES - {"ranking.png"}} == {(300, 451, 3)}
-    assert str(folder / "ranking.png") in text
+    assert {pixels(folder / name).shape for name in RANKING - {"ranking.png"}} == {(300, 451, 3)}
+    assert str(folder / "ranking.png") in text and str(folder / "contact-sheet.png") in text
+
+
+def test_stylized(demo, opsin):
+    """The photo is painted twice, as `opsin stylize` paints it of the pictures beside, and all four are on a sheet.
+
+    In processes of their own: this one has another number of threads, and so other last digits.
+    """
+    folder, _ = demo
+    assert pixels(folder / "painting.png").shape == (768, 768, 3)
+    plain, own = (pixels(folder / name) for name in STYLIZED)
+    assert plain.shape == own.shape == (32, 48, 3)
+    files = ("stylize", folder / "photo.png", "--style", folder / "painting.png", "-o")
+    assert opsin(*files, "again.png", *QUICK).code == 0
+    assert np.array_equal(pixels(Path("again.png")), plain)
+    assert opsin(*files, "own.png", *QUICK, "--keep-colors", "luminance", "--content-weight", "0.2").code == 0
+    assert np.array_equal(pixels(Path("own.png")), own)
+    with Image.open(folder / "stylized.png") as made, Image.open("again.png") as again:
+        assert made.info == again.info and json.loads(made.info["opsin:style"]) == ["painting.png"]
+    with Image.open(folder / "contact-sheet.png") as sheet:
+        assert sheet.width > 900 and len(sheet.getcolors(1 << 24)) > 5000
+
+
+def test_commands_to_go_on_with(demo, call):
+    """The printed ones are ones that this program takes."""
+    lines = [shlex.split(line)[1:] for line in demo[1].splitlines() if line.startswith("  ")]
+    assert [line[0] for line in lines] == ["compare", "stylize"]
+    assert call(*lines[0]).code == 0
+    lines[1][lines[1].index("-o") + 1] = "mine.png"
+    assert call(*lines[1], *QUICK).code == 0
+    assert pixels(Path("mine.png")).shape == (32, 48, 3)
 
 
 def test_the_two_opinions_differ(demo):
@@ -93,22 +127,30 @@ def test_a_second_run_asks(demo, call):
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
-def test_a_second_run_with_overwrite(demo, call):
+def test_a_second_run_with_overwrite(demo, opsin):
     """Is let, replaces what was there, and makes the same bytes."""
     folder, text = demo
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     (folder / "photo.png").write_bytes(b"spoilt")
-    assert rankings(call("demo", "--output", folder, "--overwrite").succeeds()) == rankings(text)
+    assert rankings(opsin("demo", "--output", folder, "--overwrite", *QUICK).succeeds()) == rankings(text)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
-def test_one_file_in_the_way_is_enough(call, tmp_path):
+@pytest.mark.parametrize("name", ["shift.png", "stylized.png", "contact-sheet.png"])
+def test_one_file_in_the_way_is_enough(call, tmp_path, name):
     """Said before the work is done, and nothing of ours is left beside it."""
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "shift.png").write_text("mine")
-    call("demo", "-o", "out").refuses("shift.png", "exists")
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["shift.png"]
-    assert (tmp_path / "out" / "shift.png").read_text() == "mine"
+    (tmp_path / "out" / name).write_text("mine")
+    call("demo", "-o", "out").refuses(name, "exists")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [name]
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--size", 4), ("--steps", 0)])
+def test_numbers_out_of_range(call, tmp_path, option, value):
+    """Said before the work is done."""
+    call("demo", "-o", "out", option, value).refuses(f"{option[2:]} must be a whole number", f"got {value}")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("output", ["file", "file/below"])

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opsin._version import __version__
+
+if TYPE_CHECKING:
+    from opsin.stylize import StylizeResult
 
 
 @contextmanager
@@ -25,3 +33,14 @@ def quiet_codecs() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def how_it_was_made(result: StylizeResult, photo: Path, style: Sequence[Path]) -> dict[str, str]:
+    """What the file of a stylized picture says of itself, without the folders that things lay in."""
+    return {
+        "Software": f"opsin {__version__}",
+        "opsin:photo": photo.name,
+        "opsin:style": json.dumps([path.name for path in style]),
+        "opsin:settings": json.dumps(result.settings.describe()),
+        "opsin:signature": str(result.signature),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 
@@ -17,7 +18,9 @@ class Live:
     def show(self, line: str, *, last: bool) -> None:
         """Show a line; elsewhere than on a terminal only if it is the last of a part."""
         if self.terminal:
-            print(f"\r\x1b[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
+            # A line that wraps cannot be written over.
+            shown = line if last else line[: _columns() - 1]
+            print(f"\r\x1b[K{shown}", end="\n" if last else "", file=sys.stderr, flush=True)
         elif last:
             print(line, file=sys.stderr, flush=True)
 
@@ -25,6 +28,15 @@ class Live:
         """Take away a line that a run left in the middle."""
         if self.terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _columns() -> int:
+    """Width of the terminal that stderr is."""
+    try:
+        found = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        found = 0
+    return found or 80  # some say 0
 
 
 def terms_text(terms: Mapping[str, float]) -> str:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from opsin.cli.common import quiet_codecs
-from opsin.cli.live import INTERRUPTED, Live, terms_text, time_text
-from opsin.errors import InputError, OpsinError
-from opsin.interruption import Interruption
+from opsin.cli.stylize_clip import SUFFIXES, paint_clip
+from opsin.cli.stylize_picture import paint_picture
+from opsin.errors import InputError
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from opsin.stylize import Progress, StylizeResult
-
-_CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+# Options, by the names of `stylize`'s parameters, that mean something to one way alone, and all that --model takes.
+_OF_PICTURES = {"regions", "style_regions", "preview", "checkpoint", "checkpoint_every"}
+_OF_CLIPS = {"temporal_weight"}
+_OF_MODELS = {"photo", "output", "model", "size", "device", "overwrite"}
 
 
 def stylize(
+    context: typer.Context,
     photo: Annotated[
         Path, typer.Argument(metavar="PHOTO", help="The picture to paint, or a clip.", show_default=False)
     ],
@@ -118,25 +113,31 @@ def stylize(
         "seed": seed,
     }
     proportions = _numbers(style_weights) if style_weights else None
-    clip = photo.suffix.lower() in _CLIPS
-    still = {"--regions": regions, "--style-regions": style_regions, "--preview": preview, "--checkpoint": checkpoint}
-    given = [name for name, value in still.items() if value]
-    if (clip or model is not None) and given:
-        what = "--model" if model is not None else "a clip"
-        raise InputError(f"{given[0]} must be for a picture that is optimised, got it for {what}. Leave it out.")
+    clip = bool({photo.suffix.lower(), output.suffix.lower()} & set(SUFFIXES))
+    _refuse_what_does_nothing(context, "--model" if model is not None else "a clip" if clip else "a picture")
     if model is not None:
         if clip:
             raise InputError(f"--model must be for a picture, got the clip '{photo}'. Give a painting with --style.")
         _apply_model(photo, model, output, size, device, overwrite=overwrite)
     elif clip:
-        options = {"resume": resume, "overwrite": overwrite, "force": force, "temporal_weight": temporal_weight}
-        _paint_clip(photo, style or [], output, proportions, device, {**settings, "init": init}, options)
-    else:
-        _paint(
+        paint_clip(
             photo,
             style or [],
             output,
-            proportions=proportions,
+            style_weights=proportions,
+            device=device,
+            settings={**settings, "init": init},
+            temporal_weight=temporal_weight,
+            resume=resume,
+            force=force,
+            overwrite=overwrite,
+        )
+    else:
+        paint_picture(
+            photo,
+            style or [],
+            output,
+            style_weights=proportions,
             regions=regions,
             style_regions=style_regions or [],
             init=init,
@@ -151,132 +152,14 @@ def stylize(
         )
 
 
-def _paint(
-    photo: Path,
-    style: Sequence[Path],
-    output: Path,
-    *,
-    proportions: list[float] | None,
-    regions: Path | None,
-    style_regions: Sequence[Path],
-    init: str,
-    preview: int,
-    checkpoint: Path | None,
-    checkpoint_every: int,
-    resume: bool,
-    device: str,
-    settings: dict[str, Any],
-    force: bool,
-    overwrite: bool,
-) -> None:
-    from opsin.files import check_writable
-    from opsin.images.writing import check_suffix
-
-    check_suffix(output)
-    check_writable(output, overwrite=overwrite)
-    if preview < 0:
-        raise InputError(f"--preview must be a number of steps, got {preview}. Leave it out for none.")
-    shown = output.with_name(f"{output.stem}-preview{output.suffix}")
-    if preview:
-        check_writable(shown, overwrite=overwrite)
-    if resume and checkpoint is None:
-        raise InputError("--resume must go with --checkpoint FILE, got none. Name the file.")
-    if checkpoint is not None and not resume:
-        check_writable(checkpoint, overwrite=overwrite)
-    if len(style_regions) != (0 if regions is None else len(style)):
-        raise InputError(
-            f"--regions must go with as many --style-regions as there are --style, {len(style)}, "
-            f"got {'none' if regions is None else 'it'} with {len(style_regions)}. Add what is missing."
-        )
-
-    from opsin.devices import find_device
-    from opsin.images import read_image, write_image
-    from opsin.stylize import Settings, stylize
-    from opsin.stylize.settings import INITS
-
-    begins = init if init in INITS else "content"  # else it is a file
-    Settings.of({**settings, "init": begins})  # what is wrong is said before anything is read
-    chosen = find_device(device)
-    with quiet_codecs():
-        content = read_image(photo)
-        paintings = [read_image(path) for path in style]
-        begun = init if init in INITS else read_image(Path(init))
-    of_photo = None if regions is None else _read_regions(regions, content)
-    of_paintings = [_read_regions(path, image) for path, image in zip(style_regions, paintings, strict=False)]
-    with closing(Live()) as live, Interruption() as interruption:
-
-        def watch(progress: Progress) -> bool:
-            left = progress.seconds * (1 - progress.done) / progress.done
-            live.show(
-                f"{progress.width}x{progress.height}  step {progress.step}/{progress.steps}  "
-                f"{terms_text(progress.terms)}  {progress.seconds_a_step:.2f} s/step  {time_text(left)} left",
-                last=progress.step == progress.steps,
-            )
-            if preview and progress.step % preview == 0:
-                write_image(shown, progress.picture(), overwrite=True)
-            return interruption.asked
-
-        result = stylize(
-            content,
-            paintings,
-            style_weights=proportions,
-            content_regions=of_photo,
-            style_regions=of_paintings or None,
-            init=begun,
-            device=chosen,
-            callback=watch,
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
-            resume=resume,
-            force=force,
-            **settings,
-        )
-    write_image(output, result.image, overwrite=overwrite, metadata=_metadata(result, photo, style))
-    height, width = result.image.shape[-2:]
-    print(f"wrote {output}, {width}x{height}")
-    if interruption.asked:
-        print(f"stopped early: {result.stopped}", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED)
-    if result.stopped:
-        raise OpsinError(
-            f"the run must go to its end, but {result.stopped}; '{output}' is the best picture until then."
-        )
-
-
-def _paint_clip(
-    clip: Path,
-    style: Sequence[Path],
-    output: Path,
-    proportions: list[float] | None,
-    device: str,
-    settings: dict[str, Any],
-    options: dict[str, Any],
-) -> None:
-    from opsin.devices import find_device
-    from opsin.images import read_image
-    from opsin.stylize.video import VideoProgress, stylize_video
-
-    chosen = find_device(device)
-    with quiet_codecs():
-        paintings = [read_image(path) for path in style]
-    with closing(Live()) as live, Interruption() as interruption:
-
-        def watch(progress: VideoProgress) -> bool:
-            of = "" if progress.frames is None else f"/{progress.frames}"
-            live.show(
-                f"frame {progress.frame + 1}{of}  step {progress.step}/{progress.steps}  "
-                f"{terms_text(progress.terms)}  {time_text(progress.seconds)}",
-                last=progress.step == progress.steps,
-            )
-            return interruption.asked
-
-        result = stylize_video(
-            clip, paintings, output, style_weights=proportions, device=chosen, callback=watch, **options, **settings
-        )
-    if result.stopped:
-        print(f"stopped early: {result.stopped}. Go on with --resume.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED)
-    print(f"wrote {output}, {result.frames} frames of {result.width}x{result.height}, sound: {result.sound}")
+def _refuse_what_does_nothing(context: typer.Context, way: str) -> None:
+    """Raise if an option was given that has no meaning for what is done."""
+    refused = {"a picture": _OF_CLIPS, "a clip": _OF_PICTURES, "--model": set(context.params) - _OF_MODELS}[way]
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name in refused and source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} must be left out for {way}, got it. It does nothing there.")
 
 
 def _apply_model(photo: Path, model: Path, output: Path, size: int | None, device: str, *, overwrite: bool) -> None:
@@ -293,30 +176,3 @@ def _numbers(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise InputError(f"--style-weights must be numbers with commas between, got {text!r}. E.g. 2,1.") from None
-
-
-def _read_regions(path: Path, image: Tensor) -> Tensor:
-    """A picture of regions at the size of what it is of."""
-    from torch.nn import functional as F
-
-    from opsin.images import read_image
-
-    with quiet_codecs():
-        areas = read_image(path)
-    if areas.shape != image.shape:
-        sizes = [f"{t.shape[3]}x{t.shape[2]}" for t in (areas, image)]
-        print(f"resized {path} from {sizes[0]} to {sizes[1]}, the size of its picture", file=sys.stderr)
-        areas = F.interpolate(areas, image.shape[-2:], mode="nearest")
-    return areas
-
-
-def _metadata(result: StylizeResult, photo: Path, style: Sequence[Path]) -> dict[str, str]:
-    from opsin._version import __version__
-
-    return {
-        "Software": f"opsin {__version__}",
-        "opsin:photo": photo.name,
-        "opsin:style": json.dumps([path.name for path in style]),
-        "opsin:settings": json.dumps(result.settings.describe()),
-        "opsin:signature": str(result.signature),
-    }

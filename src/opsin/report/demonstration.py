@@ -1,11 +1,13 @@
-"""What `opsin demo` shows: five distortions of a photo, ranked by pixels and by a perceptual loss."""
+"""What `opsin demo` shows: a photo's distortions ranked by pixels and by a perceptual loss, and the photo painted."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from PIL import Image, ImageFilter
@@ -13,7 +15,12 @@ from PIL import Image, ImageFilter
 from opsin.assembly import build
 from opsin.images import read_image
 from opsin.report.drawing import to_picture
+from opsin.report.painting import paint
 from opsin.report.ranking import Distorted, ranking_figure
+from opsin.report.sheet import contact_sheet
+from opsin.stylize import Progress, StylizeResult, stylize
+
+_CREDIT = "Photo: Chelsea the cat, by Stefan van der Walt (CC0), from scikit-image."
 
 
 def blur(photo: torch.Tensor) -> torch.Tensor:
@@ -67,8 +74,67 @@ def run(photo_path: Path) -> tuple[torch.Tensor, list[Distorted], Image.Image]:
             result = loss.evaluate(image, targets, maps=True)
             mse = float((image - photo).square().mean())
             items.append(Distorted(name, image, mse, float(result.total), result.map))
-    captions = (str(loss.signature), "Photo: Chelsea the cat, by Stefan van der Walt (CC0), from scikit-image.")
-    return photo, items, ranking_figure(photo, items, captions=captions)
+    return photo, items, ranking_figure(photo, items, captions=(str(loss.signature), _CREDIT))
+
+
+STYLES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "stylized": MappingProxyType({}),
+        # Brightness alone shows less of the style, so that more of it is asked for.
+        "stylized-own-colours": MappingProxyType({"keep_colors": "luminance", "content_weight": 0.2}),
+    }
+)
+"""Names of stylized photos, and the settings in which they differ from `opsin.stylize.Settings`' own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stylized:
+    """A photo in the style of a painting.
+
+    Attributes:
+        painting: the painting, (1,3,H,W) in [0,1].
+        results: of each of `STYLES`.
+        sheet: all of it on one picture.
+    """
+
+    painting: torch.Tensor
+    results: Mapping[str, StylizeResult]
+    sheet: Image.Image
+
+
+def stylize_photo(
+    photo: torch.Tensor, size: int, steps: int, *, callback: Callable[[int, Progress], object]
+) -> Stylized:
+    """Paint a photo as each of `STYLES` says, and draw the contact sheet.
+
+    Args:
+        photo: (1,3,H,W) in [0,1].
+        size: the longer side of what is made.
+        steps: at each scale.
+        callback: called after each step with the number of the picture, from 0.
+    """
+    painting = _to_tensor(paint())
+    results = {}
+    for number, (name, settings) in enumerate(STYLES.items()):
+
+        def watch(progress: Progress, number: int = number) -> None:
+            callback(number, progress)
+
+        results[name] = stylize(photo, painting, size=size, steps=steps, callback=watch, **settings)
+    plain, own = results.values()
+    pictures = [
+        ("a photo", photo),
+        ("a painting, drawn by a program", painting),
+        ("the photo in the style of the painting", plain.image),
+        ("the same in the colours of the photo", own.image),
+    ]
+    notes = (
+        str(plain.signature),
+        f"VGG-19, L-BFGS, {size} pixels, {steps} steps at each scale and twice as many at the first.",
+        _CREDIT,
+    )
+    sheet = contact_sheet("A photo in the style of a painting", pictures, columns=2, width=420, notes=notes)
+    return Stylized(painting, results, sheet)
 
 
 def _to_tensor(picture: Image.Image) -> torch.Tensor:

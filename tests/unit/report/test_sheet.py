@@ -23,6 +23,17 @@ def test_every_picture_is_on_it_in_reading_order():
     assert places[0][0] == places[1][0] < places[2][0] and places[0][1] == places[2][1] < places[1][1]
 
 
+def test_pictures_of_a_row_have_one_height():
+    """Whatever their shapes, so that a square beside a wide one leaves no hole above its caption."""
+    wide, square = plain((1.0, 0.0, 0.0)), plain((0.0, 1.0, 0.0), 30, 30)
+    sheet = np.asarray(contact_sheet("Two", [("wide", wide), ("square", square)], columns=2, width=100))
+    sizes = []
+    for colour in ((255, 0, 0), (0, 255, 0)):
+        rows, columns = np.nonzero((sheet == colour).all(axis=2))
+        sizes.append((np.ptp(columns) + 1, np.ptp(rows) + 1))
+    assert sizes == [(100, 50), (50, 50)]
+
+
 def test_long_captions_and_notes_make_room():
     short, long = (
         contact_sheet("A", [(caption, plain((1.0, 0.0, 0.0)))], columns=3, notes=notes)

@@ -187,6 +187,15 @@ def test_sound_that_does_not_fit_is_left_out(make: Make, tmp_path: Path) -> None
     assert open_clip(tmp_path / "out.mp4").audio is None
 
 
+def test_sound_of_a_codec_that_fits_may_still_be_refused(make: Make, tmp_path: Path) -> None:
+    """Matroska doesn't keep on which side channels are, and MP4 asks for it: known only once it is written."""
+    clip = open_clip(make("clip.mkv", sound="pcm_s16be"))
+    assert sound_fits("out.mov", clip)
+    assert not sound_fits("out.mp4", clip)
+    write_clip(tmp_path / "out.mp4", clip.frames(), clip)
+    assert open_clip(tmp_path / "out.mp4").audio is None
+
+
 class TestWhatIsNoClip:
     def test_missing_and_folder(self, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="does not exist"):

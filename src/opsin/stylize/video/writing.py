@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,28 @@ def check_clip_suffix(path: str | os.PathLike[str]) -> None:
 
 
 def sound_fits(path: str | os.PathLike[str], clip: Clip) -> bool:
-    """Whether the sound of a clip can be copied into a file of that ending; also if it has none."""
+    """Whether the sound of a clip can be copied into a file of that ending; also if it has none.
+
+    Its beginning is copied in memory, as a codec that a container knows may still be refused, e.g. for its channels.
+    """
     if clip.audio is None:
         return True
     av = require_av()
-    # Nothing is written before the first packet.
-    with av.open(os.devnull, "w", format=_muxer(Path(path))) as container:
-        return clip.audio in container.supported_codecs
+    sound = _Sound.packets_of(clip)
+    template = next(sound)
+    try:
+        with av.open(io.BytesIO(), "w", format=_muxer(Path(path))) as container:
+            if clip.audio not in container.supported_codecs:
+                return False
+            stream = container.add_stream_from_template(template)
+            for packet in islice(sound, 1):
+                packet.stream = stream
+                container.mux(packet)
+    except av.error.FFmpegError:
+        return False
+    finally:
+        sound.close()
+    return True
 
 
 def write_clip(
@@ -164,7 +180,7 @@ class _Sound:
 
     def __init__(self, container: Any, clip: Clip) -> None:
         self._container = container
-        self._source = self._packets(clip)
+        self._source = self.packets_of(clip)
         self._stream = container.add_stream_from_template(next(self._source))
         self._next = next(self._source, None)
 
@@ -179,7 +195,7 @@ class _Sound:
             self._next = next(self._source, None)
 
     @staticmethod
-    def _packets(clip: Clip) -> Iterator[Any]:
+    def packets_of(clip: Clip) -> Generator[Any, None, None]:
         """First the stream, then its packets, beginning when the clip does."""
         with opened(clip.path) as source:
             stream = source.streams.audio[0]
