@@ -27,7 +27,8 @@ of the fastest peer's peak. **Asked** is what was set as a goal before the work 
 ## How it is measured
 
 All contestants of a benchmark compute the same loss from the same weights: their values must agree. A step is the loss
-and its gradient with respect to the first image. Contestants take turns, so that whatever else the machine does slows
+and its gradient with respect to the first image. Pictures that runs end with, of whatever optimiser, are judged by one
+function, which is none of theirs. Contestants take turns, so that whatever else the machine does slows
 all of them, and each round begins with another one. The memory of each is that of a process of its own. With kept
 targets, what the loss needs of the reference was computed before.
 
@@ -129,5 +130,7 @@ def asked(goal: Mapping[str, Any]) -> str:
 
 
 def verdict(goal: Mapping[str, Any]) -> str:
-    """Whether it was reached."""
-    return {True: "reached", False: "**missed**", None: "not measured"}[goal["reached"]]
+    """Whether it was reached, and with what, if no column of the table says it."""
+    found = {True: "reached", False: "**missed**", None: "not measured"}[goal["reached"]]
+    # Of all others the table has the figure.
+    return f"{found}: {goal['measured']:.2f}" if goal["quantity"] == "value" and goal["reached"] is not None else found

