@@ -128,8 +128,8 @@ class _Pace(Live):
             return
         self._next = time.monotonic() + (0.2 if self.terminal else 30)
         line = (
-            f"step {progress.step}/{progress.steps}  {terms_text(progress.metrics)}  "
-            f"{progress.seconds_a_step:.2f} s/step  {time_text(round(progress.remaining))} left"
+            f"step {progress.step}/{progress.steps}  {time_text(round(progress.remaining))} left  "
+            f"{progress.seconds_a_step:.2f} s/step  {terms_text(progress.metrics)}"
         )
         if self.terminal:
             self.show(line, last=False)
