@@ -41,8 +41,8 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, Any], *, kind: 
             save_file(tensors, temporary, header)
     except (OSError, SafetensorError) as error:
         raise OpsinError(
-            f"the state must be written to '{path}', got {' '.join(str(error).split())}. What was there before is whole: "
-            "make room and go on from it."
+            f"the state must be written to '{path}', got {' '.join(str(error).split())}. What was there before "
+            "is whole: make room and go on from it."
         ) from error
 
 

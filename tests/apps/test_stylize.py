@@ -93,7 +93,7 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint_whole(studio: Path, whole:
     code, out, err = run(studio, "photo.png", "-o", "out.png", *STATE, most=size // 2)
     assert (code, out) == (2, "")
     assert err[-1].startswith("opsin: the state must be written to 'state', got "), err
-    assert "too large" in err[-1].lower() and "untouched" in err[-1]
+    assert "too large" in err[-1].lower() and "make room and go on" in err[-1]
     assert not any(line.startswith("opsin:") for line in err[:-1]) and "Traceback" not in "".join(err)
     assert names(studio) == before | {"state"}  # no output, nothing half-written
     done = states.load_state(studio / "state", kind=KIND)

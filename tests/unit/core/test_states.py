@@ -46,7 +46,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(states, "save_file", full)
-    with pytest.raises(opsin.OpsinError, match=r"No space left on device.*untouched"):
+    with pytest.raises(opsin.OpsinError, match=r"No space left on device.*make room and go on"):
         states.save_state(path, {"x": 2}, kind="test")
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
