@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 FAMILIES = ("learned", "style", "matching", "super-resolution", "frequency")
 
-_PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+\.png)\)")
+_PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+\.(?:png|jpg))\)")
 # Pictures that the demo draws and that are put there by hand.
 _BY_HAND = {"ranking.png", "heatmap.png"}
 

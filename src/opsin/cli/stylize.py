@@ -49,7 +49,7 @@ def stylize(
     keep_colors: Annotated[
         str, typer.Option(help="Keep the photo's colours: linear or luminance.", show_default="no")
     ] = "",
-    tv: Annotated[float, typer.Option(help="Weight of the total variation, which smooths.")] = 0.0,
+    tv: Annotated[float, typer.Option(help="Total variation: 1 takes away grain, 5 leaves flat areas.")] = 0.0,
     init: Annotated[str, typer.Option(help="What to begin with: content, noise, or an image file.")] = "content",
     regions: Annotated[
         Path | None, typer.Option(help="A picture of plain colours: the photo's regions.", show_default=False)

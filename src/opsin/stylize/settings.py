@@ -37,7 +37,7 @@ class Settings:
             iterate, for L-BFGS.
         content_weight: how much of the photo is kept; 0 makes a texture. At 1/k of the size it counts k² times.
         style_scale: size of the painting beside that of the result: 2 makes brush strokes twice as large.
-        tv: weight of the total variation, which smooths.
+        tv: how much the total variation counts, which smooths: 1 takes away grain, 5 leaves flat areas.
         init: the picture that is begun with, "content" or "noise", unless one is given.
         keep_colors: None, "linear" (the painting gets the photo's mean and covariance of colours) or "luminance" (only
             brightness is stylized).

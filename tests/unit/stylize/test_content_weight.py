@@ -44,17 +44,19 @@ def test_coarse_scales_hold_on_to_the_photo(extractors):
 
 
 @pytest.mark.parametrize("loss", list(objective._CONTENT))
-def test_content_and_style_are_as_much_of_the_whole_whatever_the_size_of_the_features(extractors, loss):
+def test_content_style_and_smoothness_are_as_much_of_the_whole_whatever_the_size_of_the_features(extractors, loss):
     """Layers differ in size, so that only the order is the same; a wrong power of the size is off by 7e4 and more."""
     photo, painting = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    balances = []
+    balances, smoothness = [], []
     for extractor in extractors:
-        made = Settings(size=64, loss=loss)
+        made = Settings(size=64, loss=loss, tv=1.0)
         function, _ = objective.make_losses(made, extractor, [1.0], torch.Generator().manual_seed(0), 64)
         evaluation = function.evaluate((photo + painting) / 2, function.targets(target=photo, style0=painting))
         groups = objective.by_group(function, evaluation)
         balances.append(float(groups["content"] / groups["style"]))
+        smoothness.append(float(groups["smoothness"] / groups["style"]))
     assert 1 / 20 < balances[0] / balances[1] < 20
+    assert 1 / 20 < smoothness[0] / smoothness[1] < 20
 
 
 def test_every_loss_but_strotss_has_one():
