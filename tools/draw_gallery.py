@@ -53,11 +53,17 @@ def red_over_blue(picture: Image.Image) -> Image.Image:
     return ImageChops.subtract(red, blue, 1, -40)
 
 
+def yellow(name: str) -> Image.Image:
+    """The mask of what is yellow in a picture of the folder."""
+    with Image.open(fetch(name)) as picture:
+        return mask(picture, red_over_blue)
+
+
 # What is drawn to go with photos: name -> the picture. Regions of white and black meet those of the same colour.
 DRAWN: Mapping[str, Callable[[], Image.Image]] = {
     "painting.png": paint,
-    "flower-regions.png": lambda: mask(Image.open(BUILD / "flower.jpg"), red_over_blue),
-    "painting-regions.png": lambda: mask(Image.open(BUILD / "painting.png"), red_over_blue),
+    "flower-regions.png": lambda: yellow("flower.jpg"),
+    "painting-regions.png": lambda: yellow("painting.png"),
 }
 
 
@@ -211,8 +217,6 @@ def fetch(name: str) -> Path:
     if path.exists():
         return path
     if name in DRAWN:
-        if name.endswith("-regions.png"):
-            fetch(name.replace("-regions", "") if name.startswith("painting") else name.replace("-regions.png", ".jpg"))
         DRAWN[name]().save(path)
         return path
     package, folder, _ = PHOTOS[name]

@@ -87,7 +87,8 @@ def test_a_sheet_is_drawn_by_its_commands(
     monkeypatch.setattr(tool, "BUILD", tmp_path)
     cells = [tool.Cell("it", "coffee.png"), tool.painted("coffee.png", "out.png", "painted", size=32, steps=1)]
     drawn = tool.draw(tool.Sheet("A sheet", "", "", cells, columns=2))
-    assert Image.open(tmp_path / "out.png").size == (32, 21)
+    with Image.open(tmp_path / "out.png") as made:
+        assert made.size == (32, 21)
     assert drawn.width > 600
     told = capfd.readouterr().out
     assert "$ opsin stylize coffee.png --style painting.png --size 32 --steps 1 -o out.png\n" in told
