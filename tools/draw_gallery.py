@@ -155,7 +155,7 @@ SHEETS: Mapping[str, Sheet] = {
             painted("coffee.png", "noise.png", "--init noise", "--init noise"),
             painted("coffee.png", "linear.png", "--keep-colors linear", "--keep-colors linear"),
             painted("coffee.png", "luminance.png", "--keep-colors luminance", "--keep-colors luminance"),
-            painted("coffee.png", "smooth.png", "--tv 3", "--tv 3"),
+            painted("coffee.png", "smooth.png", "--tv 1", "--tv 1"),
         ],
     ),
     "regions": Sheet(
@@ -183,7 +183,9 @@ SHEETS: Mapping[str, Sheet] = {
         "An astronaut, a rocket and a pagoda in the strokes of the painting, the pagoda in the style of stained tissue "
         "and of a flower's petals, and in that of both the painting and the tissue",
         [
-            painted("astronaut.png", "astronaut-painting.png", "the astronaut"),
+            painted(
+                "astronaut.png", "astronaut-painting.png", "the astronaut, --content-weight 5", "--content-weight 5"
+            ),
             painted("rocket.jpg", "rocket-painting.png", "a rocket"),
             painted("china.jpg", "china-larger.png", "the pagoda, larger strokes", "--style-scale 1.5"),
             painted("china.jpg", "china-ihc.png", "the style of stained tissue", "--style ihc.png"),

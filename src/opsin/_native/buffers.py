@@ -20,8 +20,8 @@ from torch import Tensor
 
 # Below, malloc is as good.
 _LEAST = 1 << 18
-# Bytes that lie ready: with less, an LPIPS step on a batch of 4 at 256 pixels takes a tenth to a fifth longer.
-_READY = 256 << 20
+# Bytes that lie ready. Maps that are larger take so long to compute that new pages are nothing beside it.
+_READY = 64 << 20
 # From here on in pages of 2 MiB, if the system allows it: zeroing small ones takes longer than many a layer.
 _HUGE = 4 << 20
 # Not shared with child processes, as mmap's own default is.
