@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,14 +47,6 @@ def run(folder: Path, *arguments: str, most: int = 0) -> tuple[int, str, list[st
     process = start(folder, *arguments, most=most)
     out, err = process.communicate(timeout=200)
     return process.returncode, out, err.splitlines()
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -112,7 +103,7 @@ def test_a_disk_that_fills_at_the_end(studio: Path) -> None:
     assert names(studio) == before and (studio / "out.png").read_bytes() == b"mine"
 
 
-def test_killed_and_resumed(studio: Path, whole: np.ndarray) -> None:
+def test_killed_and_resumed(studio: Path, whole: np.ndarray, wait_for: Callable[..., None]) -> None:
     """At both scales."""
     (studio / "state").unlink()
     resume: tuple[str, ...] = ()
@@ -132,7 +123,7 @@ def steps_of(state: Path) -> int:
     return len(states.load_state(state, kind=KIND)["history"]) if state.exists() else 0
 
 
-def test_a_clip_interrupted_and_resumed(studio: Path) -> None:
+def test_a_clip_interrupted_and_resumed(studio: Path, wait_for: Callable[..., None]) -> None:
     """Ctrl-C keeps the finished frames; what comes of them at last is what an uninterrupted run makes."""
     av = pytest.importorskip("av", reason="extra 'video'")
     pytest.importorskip("cv2", reason="extra 'video'")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,14 +78,6 @@ def rows(run: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def lines_of(run: Path) -> int:
     path = run / "metrics.jsonl"
     return path.read_text().count("\n") if path.exists() else 0
@@ -102,7 +93,7 @@ def assert_same(a: Path, b: Path) -> None:
     assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
 
 
-def test_killed_and_resumed(studio: Path) -> None:
+def test_killed_and_resumed(studio: Path, wait_for: Callable[..., None]) -> None:
     """Twice, at steps between two checkpoints; with workers, which must not outlive their process."""
     finish(studio, command("whole", "--workers", "1"))
     resume: tuple[str, ...] = ()
@@ -117,7 +108,7 @@ def test_killed_and_resumed(studio: Path) -> None:
     assert not list((studio / "run").rglob(".*"))
 
 
-def test_interrupted_and_resumed(studio: Path) -> None:
+def test_interrupted_and_resumed(studio: Path, wait_for: Callable[..., None]) -> None:
     """Ctrl-C goes to the workers too, as from a terminal."""
     with start(studio, command("run", "--workers", "1")) as process:
         wait_for(lambda: lines_of(studio / "run") >= 7, process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,23 +27,24 @@ def smooth(height: int, width: int, seed: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
 
 
-def film(path: Path, sound: str = "") -> None:
+@pytest.fixture
+def film(add_tone: Callable[..., None]) -> Callable[..., None]:
     """A window that moves over a picture, two pixels a frame, with a tone if there is a codec for it."""
-    wide = smooth(HEIGHT, WIDTH + 2 * FRAMES, 0)[0].permute(1, 2, 0).mul(255).byte().numpy()
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        tone = container.add_stream(sound, rate=48000) if sound else None
-        for i in range(FRAMES):
-            frame = np.ascontiguousarray(wide[:, 2 * i : 2 * i + WIDTH])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
-        container.mux(stream.encode())
-        if tone is not None:
-            wave = (8000 * np.sin(np.arange(7680) * 440 * 2 * np.pi / 48000)).astype(np.int16)
-            heard = av.AudioFrame.from_ndarray(wave[None], "s16", "mono")
-            heard.rate = 48000
-            container.mux(tone.encode(heard))
-            container.mux(tone.encode())
+
+    def made(path: Path, sound: str = "") -> None:
+        wide = smooth(HEIGHT, WIDTH + 2 * FRAMES, 0)[0].permute(1, 2, 0).mul(255).byte().numpy()
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+            tone = container.add_stream(sound, rate=48000) if sound else None
+            for i in range(FRAMES):
+                frame = np.ascontiguousarray(wide[:, 2 * i : 2 * i + WIDTH])
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+            container.mux(stream.encode())
+            if tone is not None:
+                add_tone(container, tone, 7680)
+
+    return made
 
 
 def look(path: Path) -> tuple[list[np.ndarray], list[str], dict[str, str]]:
@@ -54,12 +56,12 @@ def look(path: Path) -> tuple[list[np.ndarray], list[str], dict[str, str]]:
 
 
 @pytest.fixture(autouse=True)
-def _files(tmp_path: Path) -> None:
+def _files(tmp_path: Path, film: Callable[..., None]) -> None:
     write_image(tmp_path / "painting.png", smooth(40, 30, 1))
     film(tmp_path / "clip.mp4")
 
 
-def test_a_clip_with_sound(opsin, tmp_path):
+def test_a_clip_with_sound(opsin, tmp_path, film):
     film(tmp_path / "heard.mov", "aac")
     done = opsin("stylize", "heard.mov", "-o", "out.mp4", *PAINT)
     assert done.code == 0 and done.out == "wrote out.mp4, 4 frames of 40x30, with its sound\n"
@@ -73,7 +75,7 @@ def test_a_clip_with_sound(opsin, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"painting.png", "clip.mp4", "heard.mov", "out.mp4"}
 
 
-def test_sound_that_does_not_fit_is_left_out_and_that_is_said(call, tmp_path):
+def test_sound_that_does_not_fit_is_left_out_and_that_is_said(call, tmp_path, film):
     film(tmp_path / "heard.mkv", "pcm_s16be")
     done = call("stylize", "heard.mkv", "-o", "out.mp4", *PAINT)
     assert done.code == 0 and done.out == "wrote out.mp4, 4 frames of 40x30\n"

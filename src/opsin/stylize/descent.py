@@ -107,10 +107,9 @@ class Descent:
         else:
             self._x.grad = gradient
             self._optimizer.step()
-        with torch.no_grad():
-            self._x.clamp_(0, 1)
-            if self._mean is not None:
-                self._mean.lerp_(self._x, 1 - self._averaging)
+            self._x.detach().clamp_(0, 1)
+        if self._mean is not None:
+            self._mean.lerp_(self._x.detach(), 1 - self._averaging)
 
     def finish(self) -> Tensor:
         """The mean of the iterates if there is one, or the best of all, that where it is now included."""

@@ -43,17 +43,14 @@ class BoundedLbfgs:
         if self._before is None:
             length = self._lr / max(1.0, float(g.abs().sum()))
         else:
-            self._remember(x, g)
+            self._remember(x - self._before[0], g - self._before[1])
             length = self._lr
         free = ~((x <= 0) & (g > 0) | (x >= 1) & (g < 0))
         direction = self._direction(g * free).mul_(free)
         self._before = x.clone(), g.clone()
         self._x.detach().view(-1).sub_(direction, alpha=length).clamp_(0, 1)
 
-    def _remember(self, x: Tensor, g: Tensor) -> None:
-        if self._before is None:
-            return
-        move, change = x - self._before[0], g - self._before[1]
+    def _remember(self, move: Tensor, change: Tensor) -> None:
         curvature = float(move @ change)
         if curvature <= _FLAT * float(move.norm() * change.norm()):
             return

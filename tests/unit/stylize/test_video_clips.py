@@ -36,7 +36,7 @@ Make = Callable[..., Path]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
+def make(tmp_path: Path, add_tone: Callable[..., None]) -> Make:
     """Write a clip with PyAV."""
 
     def made(
@@ -70,11 +70,7 @@ def make(tmp_path: Path) -> Make:
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
             if music is not None:
-                wave = (8000 * np.sin(np.arange(9600) * 440 * 2 * np.pi / 48000)).astype(np.int16)
-                heard = av.AudioFrame.from_ndarray(wave[None], "s16", "mono")
-                heard.rate = 48000
-                container.mux(music.encode(heard))
-                container.mux(music.encode())
+                add_tone(container, music, 9600)
         return path
 
     return made
