@@ -5,5 +5,6 @@ from __future__ import annotations
 from opsin.networks.base import Network
 from opsin.networks.files import ARCHITECTURES, load_network, save_network
 from opsin.networks.transform import ImageTransformNet
+from opsin.networks.upscaler import Upscaler
 
-__all__ = ["ARCHITECTURES", "ImageTransformNet", "Network", "load_network", "save_network"]
+__all__ = ["ARCHITECTURES", "ImageTransformNet", "Network", "Upscaler", "load_network", "save_network"]

@@ -47,7 +47,7 @@ def save_network(path: str | os.PathLike[str], network: Network, about: Mapping[
         OpsinError: the file cannot be written; what was there stays.
     """
     header = {"version": __version__, "architecture": network.architecture, "arguments": network.config(), **about}
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.weights().items()}
     try:
         with atomic_path(path, overwrite=True) as temporary:
             save_file(state, temporary, {_KEY: json.dumps(header)})
@@ -81,8 +81,7 @@ def load_network(path: str | os.PathLike[str], architecture: str | None = None) 
         raise WeightsError(f"model must be of architecture '{architecture}', got '{name}' in '{path}'. Choose another.")
     kind = ARCHITECTURES[choice("architecture", name, ARCHITECTURES, owner=f"the model '{path}'")]
     try:
-        network = kind(**header["arguments"])
-        network.load_state_dict(state)
+        network = kind.restored(header["arguments"], state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(

@@ -1,0 +1,1 @@
+"""Super-resolution: networks trained, applied to images of any size, and judged."""
