@@ -147,10 +147,10 @@ class TestTwoProcesses:
                 self.targets = self.targets.to(torch.float64)
 
             def step(self, images, update):
-                return super().step(images.double(), update)
+                return super().step((images[0].double(),), update)
 
             def sample(self, network, images):
-                return super().sample(network, images.double())
+                return super().sample(network, (images[0].double(),))
 
         run, steps, *words = sys.argv[1:]
         if "alone" in words:

@@ -42,6 +42,7 @@ Ema = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Of all that is drawn at random.", show_default="0")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", show_default="auto")]
 Workers = Annotated[int | None, typer.Option(help="Processes that read images.", show_default="1")]
+Cache = Annotated[int | None, typer.Option(help="MiB of decoded images that each of them keeps.", show_default="256")]
 SampleEvery = Annotated[int | None, typer.Option(help="Steps between samples; 0 for none.", show_default="100")]
 CheckpointEvery = Annotated[int | None, typer.Option(help="Steps between checkpoints.", show_default="100")]
 Keep = Annotated[int | None, typer.Option(help="Checkpoints that are kept.", show_default="3")]
@@ -88,6 +89,7 @@ def style(
     seed: Seed = None,
     device: Device = None,
     workers: Workers = None,
+    cache: Cache = None,
     sample_every: SampleEvery = None,
     checkpoint_every: CheckpointEvery = None,
     keep: Keep = None,
@@ -141,12 +143,12 @@ class _Pace(Live):
 def _one_line_warnings() -> Iterator[None]:
     """Warnings of ours as a line of their own each, without the line of code."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("always", message="skipped an image", category=UserWarning)
+        warnings.filterwarnings("always", message="skipped ", category=UserWarning)
         plain = warnings.showwarning
 
         def show(message: Warning | str, *rest: Any, **options: Any) -> None:
             text = " ".join(str(message).split())
-            if text.startswith("skipped an image"):
+            if text.startswith("skipped "):
                 lead = "\r\x1b[K" if sys.stderr.isatty() else ""
                 print(f"{lead}opsin: {text}", file=sys.stderr, flush=True)
             else:

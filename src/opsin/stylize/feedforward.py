@@ -126,17 +126,19 @@ class StyleRecipe(Recipe):
         """Adam, as in the paper."""
         return {self.product: Adam(self.networks[self.product].parameters(), lr=lr)}
 
-    def step(self, images: Tensor, update: Updates) -> dict[str, Tensor]:
+    def step(self, images: tuple[Tensor, ...], update: Updates) -> dict[str, Tensor]:
         """The loss of a batch, and its parts by what they measure."""
-        made = at_least_float32(update.networks[self.product](images))
-        result = self.loss.evaluate(made, self.targets, target=images)
+        (photos,) = images
+        made = at_least_float32(update.networks[self.product](photos))
+        result = self.loss.evaluate(made, self.targets, target=photos)
         total = result.total.mean()
         update(self.product, total)
         return {"loss": total, **by_group(self.loss, result)}
 
-    def sample(self, network: nn.Module, images: Tensor) -> Tensor:
+    def sample(self, network: nn.Module, images: tuple[Tensor, ...]) -> Tensor:
         """The images in a row, what is made of them below."""
-        rows = (torch.cat(list(batch), dim=2) for batch in (images, network(images)))
+        (photos,) = images
+        rows = (torch.cat(list(batch), dim=2) for batch in (photos, network(photos)))
         return torch.cat(list(rows), dim=1)
 
     def about(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,22 +19,27 @@ from torch.utils.data import DataLoader, Dataset
 
 from opsin.errors import ImageError, InputError
 from opsin.images import read_image
+from opsin.training.cache import ImageCache
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
 class Batch(NamedTuple):
-    """Some crops, (N,3,S,S) in [0,1], and the files that could not be read in their places: path -> why."""
+    """Some crops, each tensor (N,3,S,S) in [0,1], and the files that could not be used in their places: path -> why."""
 
-    images: Tensor
-    unreadable: dict[str, str]
+    images: tuple[Tensor, ...]
+    skipped: dict[str, ImageError]
 
 
 class Sample(NamedTuple):
-    """One crop, (3,S,S), and what could not be read before it was found."""
+    """One crop as tensors (3,S,S), and what could not be used before it was found."""
 
-    image: Tensor
-    unreadable: dict[str, str]
+    images: tuple[Tensor, ...]
+    skipped: dict[str, ImageError]
+
+
+class TooSmallError(ImageError):
+    """An image that is whole, but smaller than a crop."""
 
 
 class ImageFolder(Dataset[Sample]):
@@ -42,24 +47,35 @@ class ImageFolder(Dataset[Sample]):
 
     Crop i is of image i mod n in an order drawn anew for each round of n; the square, its size and whether it is
     mirrored are drawn from (seed, i). So it depends on nothing but the files, the seed and i. Where a file cannot be
-    read, another is drawn in its place from the same numbers.
+    read, another is drawn in its place from the same numbers. A subclass that gives more than one tensor of a crop has
+    a `cut` and a `middle` of its own.
 
     Args:
         folder: searched recursively for files that end in one of `SUFFIXES`; hidden ones are left out.
         crop: side of the crops.
         scale: (a, b): the square is 1/b to 1/a of the image's shorter side, resized to `crop`, so that small images
-            are enlarged. None takes the image's own pixels, and an image smaller than `crop` counts as unreadable.
+            are enlarged. None takes the image's own pixels, and an image smaller than `crop` is passed over.
         seed: of all that is drawn.
+        held_out: the fraction of the files that are not among the crops, but in `held_out_paths`; see `split`.
+        cache: bytes of decoded images that each process that reads keeps.
 
     Raises:
-        InputError: there is no such folder, or no image in it.
+        InputError: there is no such folder, no image in it, or none left beside those that are held out.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], crop: int, *, scale: tuple[float, float] | None = None, seed: int = 0
+        self,
+        folder: str | os.PathLike[str],
+        crop: int,
+        *,
+        scale: tuple[float, float] | None = None,
+        seed: int = 0,
+        held_out: float = 0.0,
+        cache: int = 0,
     ) -> None:
         self.folder = Path(folder)
         self.crop, self.scale, self.seed = crop, scale, seed
+        self.cache = ImageCache(cache)
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
         if not self.folder.is_dir():
             what = "a file" if self.folder.exists() else "nothing"
@@ -76,6 +92,7 @@ class ImageFolder(Dataset[Sample]):
                 f"data must be a folder of images, got none in '{self.folder}' that ends in {', '.join(SUFFIXES)}. "
                 "Choose another folder."
             )
+        self.paths, self.held_out_paths = split(self.paths, self.folder, held_out)
 
     @property
     def digest(self) -> str:
@@ -94,59 +111,112 @@ class ImageFolder(Dataset[Sample]):
         if self._order is None or self._order[0] != turn:
             self._order = turn, np.random.default_rng((self.seed, turn, 1)).permutation(len(self.paths))
         chosen = int(self._order[1][place])
-        unreadable: dict[str, str] = {}
+        skipped: dict[str, ImageError] = {}
         for _ in range(4 * len(self.paths)):
             path = self.paths[chosen]
-            if str(path) not in unreadable:
+            if str(path) not in skipped:
                 try:
-                    return Sample(self._cut(read_image(path)[0], path, rng), unreadable)
+                    return Sample(self.cut(self.cache.read(path)[0], path, rng), skipped)
                 except ImageError as error:
-                    unreadable[str(path)] = str(error)
+                    skipped[str(path)] = error
             chosen = int(rng.integers(len(self.paths)))
         raise ImageError(
-            f"data must hold images that can be read, got '{self.folder}' with {len(unreadable)} that cannot, "
-            f"the last because: {next(reversed(unreadable.values()))}"
+            f"data must hold images that can be read and are as large as a crop, got '{self.folder}' with "
+            f"{len(skipped)} that are not, the last because: {next(reversed(skipped.values()))}"
         )
 
-    def _cut(self, image: Tensor, path: Path, rng: np.random.Generator) -> Tensor:
+    def cut(self, image: Tensor, path: Path, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """The tensors of one crop of an image (3,H,W).
+
+        Raises:
+            TooSmallError: the image has no crop of that size.
+        """
         height, width = image.shape[-2:]
         side = self.crop
         if self.scale is not None:
             low, high = self.scale
             side = max(1, round(min(height, width) / rng.uniform(low, high)))
-        elif min(height, width) < side:
-            raise ImageError(
-                f"image must be at least {side}x{side} for crops of that size, got {width}x{height} in '{path}'. "
-                "Choose a smaller crop."
-            )
+        self.check_size(image, path)
         top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
         square = image[:, top : top + side, left : left + side]
         if rng.random() < 0.5:
             square = square.flip(-1)
-        return _resized(square, self.crop)
+        return (_resized(square, self.crop),)
 
-    def middles(self, count: int) -> Tensor:
-        """The largest squares in the middles of the first `count` images that can be read: (N,3,S,S).
+    def check_size(self, image: Tensor, path: Path) -> None:
+        """Raise unless an image has crops.
 
         Raises:
-            ImageError: none can be read.
+            TooSmallError: it is smaller than a crop, and crops are of the image's own pixels.
         """
-        squares: list[Tensor] = []
-        reason = ""
-        for path in self.paths:
-            if len(squares) == count:
+        height, width = image.shape[-2:]
+        if self.scale is None and min(height, width) < self.crop:
+            raise TooSmallError(
+                f"image must be at least {self.crop}x{self.crop} for crops of that size, got {width}x{height} in "
+                f"'{path}'. Choose a smaller crop."
+            )
+
+    def middle(self, image: Tensor, path: Path) -> tuple[Tensor, ...]:
+        """The tensors of the middle of an image (3,H,W), which samples show: all of its shorter side.
+
+        Raises:
+            TooSmallError: see `cut`.
+        """
+        del path
+        side = min(image.shape[-2:])
+        return (_resized(middle_square(image, side), self.crop),)
+
+    def middles(self, count: int) -> tuple[Tensor, ...]:
+        """The middles of the first `count` images that can be used, held-out ones first: each tensor (N,3,S,S).
+
+        Raises:
+            ImageError: there are none.
+        """
+        found: list[tuple[Tensor, ...]] = []
+        reason: ImageError | None = None
+        for path in (*self.held_out_paths, *self.paths):
+            if len(found) == count:
                 break
             try:
-                image = read_image(path)[0]
+                found.append(self.middle(read_image(path)[0], path))
             except ImageError as error:
-                reason = str(error)
-                continue
-            side = min(image.shape[-2:])
-            top, left = (image.shape[-2] - side) // 2, (image.shape[-1] - side) // 2
-            squares.append(_resized(image[:, top : top + side, left : left + side], self.crop))
-        if not squares:
-            raise ImageError(f"data must hold images that can be read, got none in '{self.folder}': {reason}")
-        return torch.stack(squares)
+                reason = error
+        if not found:
+            raise ImageError(
+                f"data must hold images that can be read and are as large as a crop, got none in '{self.folder}': "
+                f"{reason}"
+            )
+        return stacked(found)
+
+
+def middle_square(image: Tensor, side: int) -> Tensor:
+    """A square in the middle of an image (3,H,W)."""
+    top, left = (image.shape[-2] - side) // 2, (image.shape[-1] - side) // 2
+    return image[:, top : top + side, left : left + side]
+
+
+def split(paths: Sequence[Path], folder: Path, fraction: float) -> tuple[list[Path], list[Path]]:
+    """Part files in those to train with and those that are held out: `fraction` of them, at least one.
+
+    Which ones they are depends on the hashes of their names alone: new files hardly move old ones to the other side.
+
+    Raises:
+        InputError: none would be left to train with.
+    """
+    count = max(1, round(fraction * len(paths))) if fraction else 0
+    if count >= len(paths):
+        raise InputError(
+            f"data must hold more than the {count} images that are held out, got {len(paths)} in '{folder}'. "
+            "Lower --val-fraction, or add images."
+        )
+    names = {path: path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape") for path in paths}
+    apart = set(sorted(paths, key=lambda path: hashlib.sha256(names[path]).digest())[:count])
+    return [path for path in paths if path not in apart], [path for path in paths if path in apart]
+
+
+def stacked(samples: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Tensors of several samples as tensors of a batch."""
+    return tuple(torch.stack(tensors) for tensors in zip(*samples, strict=True))
 
 
 def _resized(square: Tensor, side: int) -> Tensor:
@@ -186,8 +256,8 @@ def batches(  # one of `processes` that share a step's images
 
 
 def _collate(samples: Sequence[Sample]) -> Batch:
-    unreadable = {path: why for sample in samples for path, why in sample.unreadable.items()}
-    return Batch(torch.stack([sample.image for sample in samples]), unreadable)
+    skipped = {path: why for sample in samples for path, why in sample.skipped.items()}
+    return Batch(stacked([sample.images for sample in samples]), skipped)
 
 
 def _ignore_interrupts(_: int) -> None:
@@ -195,30 +265,36 @@ def _ignore_interrupts(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-class Unreadable:
-    """Counts image files that are skipped, with one warning each.
+class Skipped:
+    """Counts image files that are passed over: those that cannot be read, with one warning each, and small ones.
 
     Args:
-        limit: how many are borne.
+        limit: how many unreadable ones are borne.
+
+    Attributes:
+        unreadable: files that cannot be read.
+        small: files that are smaller than a crop.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.paths: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.small: set[str] = set()
 
-    def add(self, found: dict[str, str]) -> None:
-        """Count files that could not be read.
+    def add(self, found: Mapping[str, ImageError]) -> None:
+        """Count files that were passed over.
 
         Raises:
-            ImageError: they are more than the limit.
+            ImageError: more than the limit cannot be read.
         """
         for path, why in found.items():
-            if path in self.paths:
-                continue
-            self.paths.add(path)
-            if len(self.paths) > self.limit:
-                raise ImageError(
-                    f"data must have at most {self.limit} images that cannot be read, got {len(self.paths)}, "
-                    f"the last because: {why} Mend or remove them, or raise max_unreadable."
-                )
-            warnings.warn(f"skipped an image: {why}", stacklevel=2)
+            if isinstance(why, TooSmallError):
+                self.small.add(path)
+            elif path not in self.unreadable:
+                self.unreadable.add(path)
+                if len(self.unreadable) > self.limit:
+                    raise ImageError(
+                        f"data must have at most {self.limit} images that cannot be read, got "
+                        f"{len(self.unreadable)}, the last because: {why} Mend or remove them, or raise max_unreadable."
+                    )
+                warnings.warn(f"skipped an image: {why}", stacklevel=2)

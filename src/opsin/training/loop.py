@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from typing import Any
@@ -18,7 +18,7 @@ from opsin.images import write_image
 from opsin.interruption import Interruption
 from opsin.networks import save_network
 from opsin.training.averaging import Average
-from opsin.training.data import ImageFolder, Unreadable, batches
+from opsin.training.data import Batch, ImageFolder, Skipped, batches
 from opsin.training.folder import RunFolder
 from opsin.training.metrics import Metrics, Progress, board_writer
 from opsin.training.processes import Processes, processes
@@ -69,7 +69,7 @@ def train(
     folder = RunFolder(settings.output)
     folder.check(resume=resume)
     board_writer()  # what is missing is said before a folder is made
-    data = ImageFolder(settings.data, settings.crop, scale=recipe.scale, seed=settings.seed)
+    data = recipe.folder(settings)
     with processes(settings) as group:
         loop = _Loop(recipe, settings, folder, data, group)
         group.wait()  # nobody makes the folder before all have looked
@@ -110,7 +110,7 @@ class _Loop:
     def run(self, callback: Callable[[Progress], None] | None, interruption: Interruption) -> None:
         """Do the steps that are left."""
         settings, group = self.settings, self.group
-        unreadable = Unreadable(settings.max_unreadable)
+        skipped = Skipped(settings.max_unreadable)
         stream = batches(
             self.data,
             first=self.done,
@@ -127,11 +127,13 @@ class _Loop:
         with closing(log) if log else nullcontext():
             while self.done < settings.steps:
                 begun = time.perf_counter()
-                values = self.step(stream, unreadable)
+                values = self.step(stream, skipped)
                 stop = group.any(interruption.asked)
                 seconds = time.perf_counter() - begun
                 pace = seconds if not pace else pace + (seconds - pace) / min(self.done, 20)
                 if log is not None:
+                    if self.recipe.validate_every and self.due(self.recipe.validate_every):
+                        values |= self.validate()
                     rate = next(iter(self.optimizers.values())).param_groups[0]["lr"]
                     log.write(self.done, {**values, "lr": rate, "seconds": round(seconds, 4)})
                     if shown is not None and (self.due(settings.sample_every) or stop):
@@ -143,26 +145,35 @@ class _Loop:
                         callback(Progress(self.done, settings.steps, values, pace))
                 if stop:
                     interruption.asked = True
-                    return
+                    break
+        small = group.union(skipped.small)
+        if small and group.first:
+            warnings.warn(
+                f"skipped {len(small)} images smaller than a crop of {self.data.crop}x{self.data.crop}, "
+                f"e.g. '{min(small)}'",
+                stacklevel=3,
+            )
         group.wait()
 
     def due(self, every: int) -> bool:
         """Whether something is to be done at this step that is done every so often and at the end."""
         return self.done % every == 0 or self.done == self.settings.steps
 
-    def step(self, stream: Iterator[Any], unreadable: Unreadable) -> dict[str, float]:
+    def step(self, stream: Iterator[Batch], skipped: Skipped) -> dict[str, float]:
         """One step of each optimiser; the means of what was logged."""
         self._seed()
-        factor = rate_factor(self.settings, self.done)
+        self.update.step = self.done
+        factor = self.recipe.rate(self.settings, self.done)
         for name, optimizer in self.optimizers.items():
             for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
                 group["lr"] = rate * factor
         sums: dict[str, Tensor] = {}
         for _ in range(self.settings.accumulate):
             batch = next(stream)
-            unreadable.add(batch.unreadable)
+            skipped.add(batch.skipped)
+            images = tuple(tensor.to(self.group.device) for tensor in batch.images)
             with self.group.sharing(self.update.networks):
-                logged = self.recipe.step(batch.images.to(self.group.device), self.update)
+                logged = self.recipe.step(images, self.update)
             for name, value in logged.items():
                 sums[name] = sums.get(name, 0) + value.detach().float() / self.settings.accumulate
         means = self.group.mean(torch.stack(list(sums.values()))).tolist()
@@ -170,10 +181,16 @@ class _Loop:
         self.done += 1
         return dict(zip(sums, means, strict=True))
 
-    def show(self, images: Tensor) -> None:
+    def validate(self) -> dict[str, float]:
+        """What the recipe measures on images that are held out."""
+        with torch.no_grad():
+            return dict(self.recipe.validate(self.average.network, self.data.held_out_paths))
+
+    def show(self, images: tuple[Tensor, ...]) -> None:
         """Write a picture of what the model does by now."""
         with torch.no_grad():
-            picture = self.recipe.sample(self.average.network, images.to(self.group.device))
+            shown = tuple(tensor.to(self.group.device) for tensor in images)
+            picture = self.recipe.sample(self.average.network, shown)
         write_image(self.folder.samples / f"step-{self.done:08d}.png", picture, overwrite=True)
 
     def save(self) -> None:
@@ -235,6 +252,7 @@ class _Updates:
         self, networks: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer], group: Processes
     ) -> None:
         self.networks: Mapping[str, nn.Module] = {name: group.wrap(network) for name, network in networks.items()}
+        self.step = 0
         self._optimizers = {name: group.wrap_optimizer(optimizer) for name, optimizer in optimizers.items()}
         self._group = group
 
@@ -245,11 +263,3 @@ class _Updates:
         optimizer = self._optimizers[name]
         optimizer.step()
         optimizer.zero_grad()
-
-
-def rate_factor(settings: Settings, step: int) -> float:
-    """What the learning rate is multiplied by at a step, counted from 0."""
-    warm = min(1.0, (step + 1) / (settings.warmup + 1))
-    if settings.schedule == "constant":
-        return warm
-    return warm * 0.5 * (1 + math.cos(math.pi * step / settings.steps))

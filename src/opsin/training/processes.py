@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -108,6 +108,14 @@ class Processes:
         if self.count == 1:
             return flag
         return bool(self._accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum"))
+
+    def union(self, names: Set[str]) -> set[str]:
+        """What is in the set of any process."""
+        if self.count == 1:
+            return set(names)
+        from accelerate.utils import gather_object
+
+        return set(gather_object(sorted(names)))
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from opsin.networks import Network
+from opsin.training.data import ImageFolder
+from opsin.training.settings import Settings
 
 
 class Updates(Protocol):
@@ -18,6 +22,9 @@ class Updates(Protocol):
 
     networks: Mapping[str, nn.Module]
     """The recipe's networks by their names; run these: they may be wrapped for several processes."""
+
+    step: int
+    """The number of the step, counted from 0."""
 
     def __call__(self, name: str, loss: Tensor) -> None:
         """Let the optimiser `name` step down the gradient of a scalar.
@@ -30,38 +37,67 @@ class Recipe(ABC):
     """One kind of training, as the loop sees it.
 
     A recipe owns any number of networks and optimisers, and in a step calls `update` for each of them in the order it
-    likes: one for a style, two for a generator and a discriminator. It keeps no count of steps, and draws random
-    numbers from torch's global generator, which the loop seeds anew at each step.
+    likes: one for a style, two for a generator and a discriminator. It keeps no count of steps, `update` has it, and
+    draws random numbers from torch's global generator, which the loop seeds anew at each step.
 
     Attributes:
         networks: what is trained, by name.
         product: the name of the network that the run is for; its weights are averaged and written.
         scale: how much of an image a crop shows, see `ImageFolder`.
+        validate_every: steps between two calls of `validate`; 0 for none.
     """
 
     networks: Mapping[str, Network]
     product: str
     scale: ClassVar[tuple[float, float] | None] = None
+    validate_every: int = 0
+
+    def folder(self, settings: Settings) -> ImageFolder:
+        """What is trained on.
+
+        Raises:
+            InputError: there is no such folder, or no image in it.
+        """
+        return ImageFolder(
+            settings.data, settings.crop, scale=self.scale, seed=settings.seed, cache=settings.cache * 2**20
+        )
+
+    def rate(self, settings: Settings, step: int) -> float:
+        """What learning rates are multiplied by at a step, counted from 0."""
+        return rate_factor(settings, step, settings.steps)
 
     @abstractmethod
     def optimizers(self, lr: float) -> dict[str, Optimizer]:
         """New optimisers of the networks' parameters, by name."""
 
     @abstractmethod
-    def step(self, images: Tensor, update: Updates) -> dict[str, Tensor]:
-        """Compute losses of a batch (N,3,S,S) in [0,1], call `update` with them, and return scalars to log.
+    def step(self, images: tuple[Tensor, ...], update: Updates) -> dict[str, Tensor]:
+        """Compute losses of a batch, call `update` with them, and return scalars to log.
 
-        The one called "loss" is shown while training.
+        Each tensor is (N,3,S,S) in [0,1], as many as a sample of `folder` has.
         """
 
     @abstractmethod
-    def sample(self, network: nn.Module, images: Tensor) -> Tensor:
-        """A picture (3,H,W) that shows what `network`, the product, does to images (N,3,S,S)."""
+    def sample(self, network: nn.Module, images: tuple[Tensor, ...]) -> Tensor:
+        """A picture (3,H,W) that shows what `network`, the product, does to a batch."""
 
     @abstractmethod
     def about(self) -> dict[str, Any]:
         """Plain values that are written beside the product's weights, such as the signature of the loss."""
 
+    def validate(self, network: nn.Module, paths: Sequence[Path]) -> Mapping[str, float]:
+        """What is logged of `network`, the product, on files that it is not trained on."""
+        del network, paths
+        return {}
+
     def to(self, device: torch.device) -> None:
         """Move everything besides the networks, such as losses and their targets."""
         del device
+
+
+def rate_factor(settings: Settings, step: int, steps: int) -> float:
+    """What the schedule multiplies the learning rate by at a step, counted from 0, of so many."""
+    warm = min(1.0, (step + 1) / (settings.warmup + 1))
+    if settings.schedule == "constant":
+        return warm
+    return warm * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -40,6 +40,7 @@ class Settings:
         seed: of all that is drawn at random.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         workers: processes that read images; 0 reads in the main one.
+        cache: MiB of decoded images that each of them keeps.
         sample_every: steps between two pictures in `samples/`; 0 for none.
         checkpoint_every: steps between two checkpoints.
         keep: how many checkpoints are kept.
@@ -49,7 +50,18 @@ class Settings:
     kind: ClassVar[str] = ""
     # What a run may go on with otherwise than it began: none of these has an influence on a step.
     changeable: ClassVar[frozenset[str]] = frozenset(
-        {"data", "output", "steps", "device", "workers", "sample_every", "checkpoint_every", "keep", "max_unreadable"}
+        {
+            "data",
+            "output",
+            "steps",
+            "device",
+            "workers",
+            "cache",
+            "sample_every",
+            "checkpoint_every",
+            "keep",
+            "max_unreadable",
+        }
     )
 
     data: Path
@@ -66,6 +78,7 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     workers: int = 1
+    cache: int = 256
     sample_every: int = 100
     checkpoint_every: int = 100
     keep: int = 3
@@ -86,6 +99,7 @@ class Settings:
             "accumulate": 1,
             "seed": 0,
             "workers": 0,
+            "cache": 0,
             "sample_every": 0,
             "checkpoint_every": 1,
             "keep": 1,
@@ -118,11 +132,18 @@ class Settings:
             if file is not None:
                 merged |= cls._typed(_read(file, cls.kind), f"in '{file}'")
         merged |= cls._typed(given, "")
+        merged = {**cls.presets(merged), **merged}
         for field in dataclasses.fields(cls):
             if field.default is dataclasses.MISSING and field.name not in merged:
                 option = "-o" if field.name == "output" else f"--{field.name.replace('_', '-')}"
                 raise InputError(f"{field.name} must be given, got none. Pass {option}.")
         return cls(**merged)
+
+    @classmethod
+    def presets(cls, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Defaults that depend on what was chosen otherwise; none unless a kind has some."""
+        del chosen
+        return {}
 
     @classmethod
     def _typed(cls, values: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -129,6 +129,7 @@ def test_a_step_lowers_the_loss_and_logs_its_parts(settings: Callable[..., Style
 
     class Update:
         networks = recipe.networks
+        step = 0
 
         def __call__(self, name: str, loss: torch.Tensor) -> None:
             assert name == "stylizer"
@@ -137,7 +138,7 @@ def test_a_step_lowers_the_loss_and_logs_its_parts(settings: Callable[..., Style
             optimizer.zero_grad()
 
     x = torch.rand(2, 3, 32, 32)
-    logged = [{name: float(v.detach()) for name, v in recipe.step(x, Update()).items()} for _ in range(8)]
+    logged = [{name: float(v.detach()) for name, v in recipe.step((x,), Update()).items()} for _ in range(8)]
     assert set(logged[0]) == {"loss", "content", "style", "smoothness"}
     assert logged[-1]["loss"] < logged[0]["loss"]
     parts = sum(logged[0][name] for name in ("content", "style", "smoothness"))

@@ -45,20 +45,22 @@ class Inverting(Recipe):
         parameters = {name: network.parameters() for name, network in self.networks.items()}
         return {"inverter": Adam(parameters["inverter"], lr=lr), "judge": SGD(parameters["judge"], lr=lr, momentum=0.9)}
 
-    def step(self, images: Tensor, update: Updates) -> dict[str, Tensor]:
+    def step(self, images: tuple[Tensor, ...], update: Updates) -> dict[str, Tensor]:
         self.calls += 1
-        noisy = (images + 0.01 * torch.randn_like(images)).clamp(0, 1)
+        (photos,) = images
+        noisy = (photos + 0.01 * torch.randn_like(photos)).clamp(0, 1)
         made = update.networks["inverter"](noisy)
-        loss = (made - (1 - images)).square().mean()
+        loss = (made - (1 - photos)).square().mean()
         if self.calls == self.poison:
             loss = loss / 0
         update("inverter", loss)
-        judged = (update.networks["judge"](made.detach()).mean() - images.mean()).square()
+        judged = (update.networks["judge"](made.detach()).mean() - photos.mean()).square()
         update("judge", judged)
         return {"loss": loss, "judge": judged}
 
-    def sample(self, network: nn.Module, images: Tensor) -> Tensor:
-        return torch.cat([images[0], network(images)[0]], dim=2)
+    def sample(self, network: nn.Module, images: tuple[Tensor, ...]) -> Tensor:
+        (photos,) = images
+        return torch.cat([photos[0], network(photos)[0]], dim=2)
 
     def about(self) -> dict[str, Any]:
         return {"kind": "inverting"}

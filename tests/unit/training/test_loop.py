@@ -20,8 +20,8 @@ from opsin.images import read_image
 from opsin.networks import load_network
 from opsin.training import Progress, Recipe, RunFolder, Settings, train
 from opsin.training.averaging import Average
-from opsin.training.loop import rate_factor
 from opsin.training.metrics import read_metrics
+from opsin.training.recipe import rate_factor
 
 pytest.importorskip("accelerate", reason="extra 'train'")
 pytest.importorskip("tensorboard", reason="extra 'train'")
@@ -157,7 +157,7 @@ def test_weights_that_are_no_numbers_are_not_kept(settings: Make, recipe: MakeRe
         if progress.step == 3:
             with torch.no_grad():
                 next(made.networks["judge"].parameters()).fill_(float("nan"))
-            made.step = lambda images, update: {"loss": images.mean()}  # type: ignore[method-assign] (one that sees nothing)
+            made.step = lambda images, update: {"loss": images[0].mean()}  # type: ignore[method-assign] (one that sees nothing)
 
     with pytest.raises(OpsinError, match=r"weights of the judge must be finite numbers, .* at step 4; .* of step 2"):
         train(made, settings(), callback=spoil)
@@ -301,13 +301,13 @@ def test_the_average() -> None:
 
 def test_schedules(settings: Make) -> None:
     constant = settings(warmup=3)
-    assert [rate_factor(constant, step) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+    assert [rate_factor(constant, step, constant.steps) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
     cosine = settings(schedule="cosine", steps=4)
-    assert [rate_factor(cosine, step) for step in range(4)] == pytest.approx([1, 0.853553, 0.5, 0.146447], abs=1e-6)
+    assert [rate_factor(cosine, step, 4) for step in range(4)] == pytest.approx([1, 0.853553, 0.5, 0.146447], abs=1e-6)
 
 
 def test_the_schedule_is_followed(settings: Make, recipe: MakeRecipe) -> None:
     folder = train(recipe(), settings(schedule="cosine", lr=0.01))
     assert [row["lr"] for row in rows(folder)] == pytest.approx(
-        [0.01 * rate_factor(settings(schedule="cosine"), step) for step in range(6)]
+        [0.01 * rate_factor(settings(schedule="cosine"), step, 6) for step in range(6)]
     )
