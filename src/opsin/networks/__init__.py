@@ -3,8 +3,40 @@
 from __future__ import annotations
 
 from opsin.networks.base import Network
+from opsin.networks.checkpoints import UPSCALERS, LoadedUpscaler, load_upscaler, make_upscaler
+from opsin.networks.discriminators import (
+    DISCRIMINATORS,
+    Discriminator,
+    PatchDiscriminator,
+    UNetDiscriminator,
+    VGGDiscriminator,
+    make_discriminator,
+)
 from opsin.networks.files import ARCHITECTURES, load_network, save_network
+from opsin.networks.residual import EDSR, MSRResNet, SRResNet
+from opsin.networks.spandrel import SpandrelUpscaler
 from opsin.networks.transform import ImageTransformNet
 from opsin.networks.upscaler import Upscaler
 
-__all__ = ["ARCHITECTURES", "ImageTransformNet", "Network", "Upscaler", "load_network", "save_network"]
+__all__ = [
+    "ARCHITECTURES",
+    "DISCRIMINATORS",
+    "EDSR",
+    "UPSCALERS",
+    "Discriminator",
+    "ImageTransformNet",
+    "LoadedUpscaler",
+    "MSRResNet",
+    "Network",
+    "PatchDiscriminator",
+    "SRResNet",
+    "SpandrelUpscaler",
+    "UNetDiscriminator",
+    "Upscaler",
+    "VGGDiscriminator",
+    "load_network",
+    "load_upscaler",
+    "make_discriminator",
+    "make_upscaler",
+    "save_network",
+]

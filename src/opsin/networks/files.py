@@ -18,11 +18,22 @@ from opsin.checks import choice
 from opsin.errors import OpsinError, WeightsError
 from opsin.files import atomic_path
 from opsin.networks.base import Network
+from opsin.networks.discriminators import PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
+from opsin.networks.residual import EDSR, MSRResNet, SRResNet
+from opsin.networks.spandrel import SpandrelUpscaler
 from opsin.networks.transform import ImageTransformNet
 
-ARCHITECTURES: Mapping[str, type[Network]] = MappingProxyType(
-    {network.architecture: network for network in (ImageTransformNet,)}
+_NETWORKS: tuple[type[Network], ...] = (
+    ImageTransformNet,
+    SRResNet,
+    MSRResNet,
+    EDSR,
+    SpandrelUpscaler,
+    VGGDiscriminator,
+    PatchDiscriminator,
+    UNetDiscriminator,
 )
+ARCHITECTURES: Mapping[str, type[Network]] = MappingProxyType({kind.architecture: kind for kind in _NETWORKS})
 
 _KEY = "opsin"
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -88,6 +99,15 @@ def load_network(path: str | os.PathLike[str], architecture: str | None = None) 
             f"model must hold the weights that its header tells of, got others in '{path}': {reason}. Train it anew."
         ) from error
     return Loaded(network.eval(), header)
+
+
+def is_ours(path: str | os.PathLike[str]) -> bool:
+    """Whether a file was written by `save_network`, as far as its header says."""
+    try:
+        with safe_open(path, "pt") as file:
+            return _KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -17,12 +17,14 @@ class Upscaler(Network):
         scale: the factor.
         radius: how many pixels of the input around a pixel its result depends on; None if on all, or if unknown.
         tileable: whether an image may be computed in tiles: its result is that of what lies around, not of the whole.
+        granularity: pixels of the input that are computed together, such as a window: tiles begin at multiples of it.
     """
 
     name: str
     scale: int
     radius: int | None
     tileable: bool = True
+    granularity: int = 1
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
