@@ -128,25 +128,20 @@ def _expand(text: str, output: Path) -> Iterator[_Found]:
             if any(character in part for character in _MAGIC):
                 break
             fixed /= part
-        yield from _images(fixed, map(Path, glob.glob(text, recursive=True)), output, f"the pattern '{text}'")
+        matches = map(Path, glob.glob(text, recursive=True))  # noqa: PTH207 (Path.glob has no files for **)
+        yield from _images(fixed, matches, output, f"the pattern '{text}'")
     else:
         raise InputError(f"input must be a file, a folder or a pattern, got '{text}', which is not there. Check it.")
 
 
 def _images(folder: Path, paths: Iterable[Path], output: Path, what: str) -> Iterator[_Found]:
-    beside = output.resolve() == folder.resolve()
+    # An output below the folder holds what an earlier run has made of it.
+    apart = output.resolve() if folder.resolve() in output.resolve().parents else None
     count = 0
     for path in sorted(paths):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
         relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts):
-            continue
-        if not beside and output.resolve() in path.resolve().parents:
-            # An earlier run's results below the folder that they were made of.
-            if folder.resolve() not in output.resolve().parents:
-                yield _Found(path, relative, named=False)
-                count += 1
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if hidden or path.suffix.lower() not in SUFFIXES or not path.is_file() or apart in path.resolve().parents:
             continue
         yield _Found(path, relative, named=False)
         count += 1

@@ -167,12 +167,10 @@ def _chosen(model: Upscaler, height: int, width: int, overlap: int) -> int:
         return 0
     parameter = next(model.parameters(), None)
     free = available_memory(None if parameter is None else parameter.device)
-    if free is None:
-        return 0 if not model.tileable or height * width <= _TILES[2] ** 2 else _TILES[2]
     grid = _grid(model)
-    # For a size that is neither small nor long to go over; operators take memory by the pixel.
-    side = 8 * grid
-    a_pixel = network_memory(model, (1, 3, side, side)) / side**2
+    a_pixel = _bytes_a_pixel(model, 8 * grid)
+    if free is None or a_pixel is None:
+        return 0 if not model.tileable or height * width <= _TILES[2] ** 2 else _TILES[2]
     room = _SHARE * free
     if a_pixel * height * width <= room:
         return 0
@@ -183,6 +181,16 @@ def _chosen(model: Upscaler, height: int, width: int, overlap: int) -> int:
             "free. Make it smaller, or choose another model."
         )
     return next((n for n in _TILES if a_pixel * (n + 2 * (overlap + grid)) ** 2 <= room), _TILES[-1])
+
+
+def _bytes_a_pixel(model: Upscaler, side: int) -> float | None:
+    """What a network takes for each pixel of its input, by an image of that side; None if torch does not see it."""
+    if not any(True for _ in model.parameters()):
+        return None
+    try:
+        return network_memory(model, (1, 3, side, side)) / side**2
+    except InputError:
+        return None
 
 
 def _tiles(length: int, tile: int, overlap: int, grid: int) -> list[Tile]:
