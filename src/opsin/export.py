@@ -21,7 +21,7 @@ from opsin.checks import whole
 from opsin.errors import InputError, MissingExtraError, OpsinError
 from opsin.files import atomic_path, check_writable
 from opsin.loss import PerceptualLoss
-from opsin.networks import Network
+from opsin.networks import Network, Upscaler
 
 # The dimensions of images that an export may leave open.
 _AXES = {0: "batch", 2: "height", 3: "width"}
@@ -165,9 +165,10 @@ def network_to_onnx(
 ) -> None:
     """Write a trained network as an ONNX file: input "image", output "result", for any number of images.
 
-    One file; what is known about the network lies in its metadata, under "opsin", as JSON.
+    One file; what is known about the network lies in its metadata, under "opsin", as JSON. `opsin upscale` runs that of
+    an upscaler.
 
-    Shape: image (N,3,H,W) in [0,1] -> result (N,3,H,W) in [0,1].
+    Shape: image (N,3,H,W) in [0,1] -> result (N,3,H,W) in [0,1]; of an upscaler (N,3,sH,sW), not clamped.
 
     Args:
         network: what `opsin.networks.load_network` gives.
@@ -178,7 +179,8 @@ def network_to_onnx(
         overwrite: replace the file if there is one.
 
     Raises:
-        InputError: a size that is too small for the network.
+        InputError: a size that is too small for the network, or a network that cannot be traced or has an operation
+            that ONNX does not.
         MissingExtraError: onnx or onnxscript is not installed, or torch is older than 2.6.
         OpsinError: `path` cannot be written, or exists and `overwrite` is False.
 
@@ -195,9 +197,27 @@ def network_to_onnx(
     axes = {0: dynamic, 2: dynamic, 3: dynamic} if dynamic_size else {0: dynamic}
     with torch.no_grad():
         plain(image)  # says what does not fit in our words
-        program = torch.export.export(plain, (image,), dynamic_shapes=(axes,), strict=False)
+        try:
+            # When it fails, torch prints the whole graph besides.
+            with redirect_stderr(io.StringIO()):
+                program = torch.export.export(plain, (image,), dynamic_shapes=(axes,), strict=False)
+        except Exception as error:  # torch.export promises no kinds; whichever it is stays its cause
+            raise InputError(
+                f"network must be one that torch.export can trace, got '{network.architecture}': {_reason(error)}. "
+                + ("A fixed size may do." if dynamic_size else "No other size will do.")
+            ) from error
     header = {"architecture": network.architecture, "arguments": network.config(), **(about or {})}
-    _write(program, path, ["image"], ["result"], ["image"], header, overwrite=overwrite)
+    if isinstance(network, Upscaler):
+        known = ("name", "scale", "radius", "tileable")
+        header |= {key: getattr(network, key) for key in known}
+    sides = "result" if isinstance(network, Upscaler) else ""
+    try:
+        _write(program, path, ["image"], ["result"], ["image"], header, overwrite=overwrite, sides=sides)
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise InputError(
+            f"network must be of operations that ONNX has, got '{network.architecture}': {_reason(error)}. "
+            "No file was written."
+        ) from error
 
 
 def _write(
@@ -209,8 +229,12 @@ def _write(
     header: Mapping[str, Any],
     *,
     overwrite: bool,
+    sides: str = "",
 ) -> None:
-    """Write a program as ONNX; `like` says for each output by which input its open dimensions are called."""
+    """Write a program as ONNX; `like` says for each output by which input its open dimensions are called.
+
+    Where the result's sides are not the input's, `sides` is what they are called after.
+    """
     # As it is: the optimizer takes + 1e-12 for + 0 and leaves it out, and what it kept finite becomes NaN.
     made = torch.onnx.export(
         program, input_names=inputs, output_names=outputs, dynamo=True, optimize=False, verbose=False
@@ -221,6 +245,10 @@ def _write(
         )
     _name_axes(made.model.graph.inputs, inputs)
     _name_axes(made.model.graph.outputs, like)
+    for axis, plain in _AXES.items() if sides else ():
+        shape = made.model.graph.outputs[0].shape
+        if axis and not isinstance(shape[axis], int):
+            shape[axis] = f"{sides}_{plain}"
     made.model.metadata_props["opsin"] = json.dumps(header)
     with atomic_path(path, overwrite=overwrite) as temporary:
         made.save(temporary, external_data=False)

@@ -1,4 +1,4 @@
-"""How much memory a loss takes, told before it runs."""
+"""How much memory a loss or a network takes, told before it runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -115,6 +115,38 @@ def fit_memory(
         f"limit must be at least {least:,} bytes for images of shape {tuple(shape)}, with {options or 'no options'}, "
         f"got {limit:,}{reason}. Make the images or the batch smaller."
     )
+
+
+def network_memory(network: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype = torch.float32) -> int:
+    """The most memory in bytes that a network takes at once for its result, beside the image and its weights.
+
+    As `peak_memory`, without a gradient.
+
+    Args:
+        network: on its device.
+        shape: of the images.
+        dtype: of them.
+
+    Raises:
+        InputError: a network that must see values to know what to do.
+
+    Example:
+        >>> network_memory(torch.nn.Conv2d(3, 8, 3), (1, 3, 10, 10))
+        2048
+    """
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    meter = _Meter()
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            image = torch.empty(shape, dtype=dtype, device=device)
+            with meter:
+                network(image)
+    except (DataDependentOutputException, DynamicOutputShapeException) as error:
+        raise InputError(
+            f"network must be one that does the same whatever the images' values, got one that asks for them: {error}. "
+            "Measure it instead."
+        ) from error
+    return meter.peak
 
 
 class _Meter(TorchDispatchMode):

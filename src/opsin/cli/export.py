@@ -20,7 +20,10 @@ def export(
         ),
     ],
     output: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, e.g. lpips.onnx.")],
-    size: Annotated[str, typer.Option(help="Side of the images, or WIDTHxHEIGHT.")] = "256",
+    size: Annotated[
+        str,
+        typer.Option(help="Side of the images, or WIDTHxHEIGHT.", show_default="256; of a network that enlarges, any"),
+    ] = "",
     dynamic_size: Annotated[bool, typer.Option("--dynamic-size", help="Leave the size of the images open.")] = False,
     batch: Annotated[
         int, typer.Option(help="Number of pairs of images; 0 leaves it open.", min=0, show_default=False)
@@ -36,9 +39,10 @@ def export(
     The inputs are called x (the image to judge) and after the loss's references, mostly target, the output distance;
     those of a network image and result. Its metadata say what it was made of, under "opsin".
     """
-    height, width = parse_size(size)
+    height, width = parse_size(size or "256")
     if loss_name.endswith(".safetensors"):
-        _export_network(Path(loss_name), output, (height, width), batch, weights, dynamic_size, overwrite)
+        fixed = bool(size) and not dynamic_size
+        _export_network(Path(loss_name), output, (height, width), batch, weights, fixed, dynamic_size, overwrite)
         return
 
     from opsin.export import check_output, to_onnx
@@ -60,16 +64,25 @@ def export(
 
 
 def _export_network(
-    model: Path, output: Path, size: tuple[int, int], batch: int, weights: str, dynamic_size: bool, overwrite: bool
+    model: Path,
+    output: Path,
+    size: tuple[int, int],
+    batch: int,
+    weights: str,
+    fixed: bool,
+    dynamic_size: bool,
+    overwrite: bool,
 ) -> None:
     if batch or weights:
         option = "--batch" if batch else "--weights"
         raise InputError(f"{option} must be left out for a trained network, which has its own weights and any batch.")
     from opsin.export import check_output, network_to_onnx
-    from opsin.networks import load_network
+    from opsin.networks import Upscaler, load_network
 
     check_output(output, overwrite=overwrite)
     network, about = load_network(model)
+    if isinstance(network, Upscaler):  # which nobody wants for one size
+        size, dynamic_size = (size, False) if fixed else ((64, 64), True)
     network_to_onnx(network, output, size, dynamic_size=dynamic_size, about=about, overwrite=overwrite)
     print(f"wrote {output}: image -> result")
 

@@ -168,7 +168,13 @@ def _eight_bits(image: Image.Image, raw_mode: str) -> Pixels:
     transparency = image.info.get("transparency")
     if image.mode == "1" and isinstance(transparency, int):
         transparency = 255 if transparency else 0  # 1 or 255, as the version of Pillow has it
-    mode = {"P": "RGBA", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "1": "L"}.get(image.mode, image.mode)
+    mode = {
+        "P": "RGBA" if image.has_transparency_data else "RGB",
+        "PA": "RGBA",
+        "La": "LA",
+        "RGBa": "RGBA",
+        "1": "L",
+    }.get(image.mode, image.mode)
     if mode not in {"L", "LA", "RGB", "RGBA", "CMYK", "LAB"}:
         mode = "RGB"
     if image.mode != mode:

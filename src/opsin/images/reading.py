@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +35,22 @@ _MAGIC = {
     b"GIF8": "GIF",
 }
 _EXIF_ORIENTATION = 0x0112
+
+
+class Upright(NamedTuple):
+    """What a file holds, in sRGB and turned as it is to be seen.
+
+    Attributes:
+        colour: (H, W, 3) in [0, 1], also of grey files; what lies under transparency is as the file has it.
+        alpha: (H, W) in [0, 1]; None where the file has no transparency.
+        depth: 8 or 16 bits of each sample; 16 for all that is deeper than 8.
+        grey: whether the file is grey.
+    """
+
+    colour: Floats
+    alpha: Floats | None
+    depth: int
+    grey: bool
 
 
 def read_image(
@@ -79,12 +95,33 @@ def read_image(
         torch.Size([1, 3, 480, 640])
     """
     backdrop = _parse_colour(background)
+    pixels = read_upright(path, max_pixels=max_pixels)
+    colour = pixels.colour
+    if pixels.alpha is not None:
+        alpha = pixels.alpha[..., None]
+        colour = (colour * alpha + backdrop * (1 - alpha)).clip(0, 1)
+    return to_tensor(colour)
+
+
+def to_tensor(colour: Floats) -> torch.Tensor:
+    """(H, W, C) -> (1, C, H, W), contiguous."""
+    return torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)))[None]
+
+
+def read_upright(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Upright:
+    """Read a file as `read_image` does, but leave its transparency apart and say what it was.
+
+    Raises:
+        ImageError: as `read_image`.
+        InputError: `max_pixels` is not a positive number.
+    """
     check_max_pixels(max_pixels)
     path = Path(path)
     with _open_file(path) as file, _quiet_pillow():
         try:
-            pixels, orientation = _decode_checked(file, path, max_pixels)
-            colour = _compose(pixels, backdrop)
+            pixels, grey, orientation = _decode_checked(file, path, max_pixels)
+            depth = 16 if isinstance(pixels.colour, np.ndarray) else 8
+            colour = _to_floats(pixels)
         except OpsinError:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -98,8 +135,8 @@ def read_image(
                 f"image must be a whole, valid file, got '{path}', which is damaged or cut short "
                 f"({_one_line(error)}). Get it again or save it anew."
             ) from error
-    upright = _orient(colour, orientation)
-    return torch.from_numpy(np.ascontiguousarray(upright.transpose(2, 0, 1)))[None]
+    alpha = None if pixels.alpha is None else _orient(pixels.alpha, orientation)
+    return Upright(_orient(colour, orientation), alpha, depth, grey)
 
 
 def check_max_pixels(max_pixels: int) -> None:
@@ -139,7 +176,7 @@ def _open_file(path: Path) -> IO[bytes]:
     raise ImageError(f"image must be a regular file, got '{path}', a device or pipe. Copy it to a file first.")
 
 
-def _decode_checked(file: IO[bytes], path: Path, max_pixels: int) -> tuple[Pixels, int]:
+def _decode_checked(file: IO[bytes], path: Path, max_pixels: int) -> tuple[Pixels, bool, int]:
     start = file.read(4)
     if not start:
         raise ImageError(f"image must hold a picture, got '{path}', which is empty. Get it again or save it anew.")
@@ -167,8 +204,9 @@ def _decode_checked(file: IO[bytes], path: Path, max_pixels: int) -> tuple[Pixel
         except ImageError as error:
             raise ImageError(f"cannot read '{path}': {error}") from None
         profile = _profile(image)
+        grey = pixels.colour.shape[-1] == 1 if isinstance(pixels.colour, np.ndarray) else pixels.colour.mode == "L"
         if isinstance(pixels.colour, np.ndarray):
-            mode = "L" if pixels.colour.shape[-1] == 1 else "RGB"
+            mode = "L" if grey else "RGB"
             if changes_pixels(profile, mode):  # ImageCms has no 16 bit modes
                 octets = np.rint(pixels.colour * 255).astype(np.uint8)
                 grey_or_rgb = Image.fromarray(octets[..., 0] if mode == "L" else octets)
@@ -177,7 +215,7 @@ def _decode_checked(file: IO[bytes], path: Path, max_pixels: int) -> tuple[Pixel
             pixels = Pixels(to_srgb(pixels.colour, profile), pixels.alpha)
         # Asked for last: PNG may keep its EXIF behind the pixels, and Pillow turns TIFF by itself while
         # loading and then takes the tag away.
-        return pixels, _orientation(image)
+        return pixels, grey, _orientation(image)
 
 
 def _profile(image: Image.Image) -> bytes | None:
@@ -193,22 +231,17 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(2, 9) else 1
 
 
-def _compose(pixels: Pixels, backdrop: Floats) -> Floats:
+def _to_floats(pixels: Pixels) -> Floats:
     if isinstance(pixels.colour, np.ndarray):
-        colour = np.repeat(pixels.colour, 3, axis=-1) if pixels.colour.shape[-1] == 1 else pixels.colour
-    else:
-        colour = np.divide(np.asarray(pixels.colour), 255, dtype=np.float32)
-    if pixels.alpha is None:
-        return colour
-    alpha = pixels.alpha[..., None]
-    return (colour * alpha + backdrop * (1 - alpha)).clip(0, 1)
+        return np.repeat(pixels.colour, 3, axis=-1) if pixels.colour.shape[-1] == 1 else pixels.colour
+    return np.divide(np.asarray(pixels.colour), 255, dtype=np.float32)
 
 
 def _orient(colour: Floats, orientation: int) -> Floats:
     # Orientations 5 to 8 have rows and columns exchanged; 2, 3, 6, 7 start at the right; 3, 4, 7, 8 at the
     # bottom.
     if orientation >= 5:
-        colour = colour.transpose(1, 0, 2)
+        colour = colour.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         colour = colour[:, ::-1]
     if orientation in (3, 4, 7, 8):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,21 @@ def write_image(
     save_pil(path, _to_pil(image), overwrite=overwrite, metadata=metadata)
 
 
+LONGEST_SIDES = {"JPEG": 65_535, "WEBP": 16_383}
+"""Pixels a side that formats have room for."""
+
+
+def check_size(path: str | os.PathLike[str], height: int, width: int) -> None:
+    """Raise ImageError if the format that the suffix of `path` chooses has no room for an image of that size."""
+    name = check_suffix(path)
+    longest = LONGEST_SIDES.get(name)
+    if longest is not None and max(height, width) > longest:
+        raise ImageError(
+            f"a {name} file must have at most {longest:,} pixels a side, got {width}x{height} for '{path}'. "
+            "Write a PNG."
+        )
+
+
 def check_suffix(path: str | os.PathLike[str]) -> str:
     """Return Pillow's name of the format that the suffix of `path` chooses.
 
@@ -103,22 +119,33 @@ def save_pil(
     options = _options(name, image, dict(metadata or {}))
     if name == "WEBP" and image.mode in {"1", "L"}:
         image = image.convert("RGB")
+    with whole_file(path, f"{image.width}x{image.height} pixels of mode {image.mode}", overwrite=overwrite) as file:
+        image.save(file, format=name, **options)
+
+
+@contextmanager
+def whole_file(path: Path, what: str, *, overwrite: bool) -> Iterator[Path]:
+    """`atomic_path` for an image, whatever goes wrong told in one kind of error.
+
+    Raises:
+        ImageError: it could not be written.
+        OpsinError: as `save_pil`.
+    """
     try:
         with atomic_path(path, overwrite=overwrite) as temporary:
-            image.save(temporary, format=name, **options)
+            yield temporary
     except OpsinError:
         raise
     except Exception as error:  # an encoder's refusal, a full disk, a folder that may not be written in
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(
-            f"image must be one that {name} can hold, in a folder that can be written to, got "
-            f"{image.width}x{image.height} pixels of mode {image.mode} for '{path}' ({reason}). "
-            "Convert it, or choose another name."
+            f"image must be one that {check_suffix(path)} can hold, in a folder that can be written to, got "
+            f"{what} for '{path}' ({reason}). Convert it, or choose another name."
         ) from error
 
 
 def _options(name: str, image: Image.Image, metadata: dict[str, str]) -> dict[str, Any]:
-    _check_metadata(metadata)
+    check_metadata(metadata)
     options: dict[str, Any] = {}
     if name == "JPEG":
         options.update(quality=95, subsampling="4:4:4")
@@ -133,10 +160,7 @@ def _options(name: str, image: Image.Image, metadata: dict[str, str]) -> dict[st
     if name != "BMP" and profile:
         options["icc_profile"] = profile
     if name == "PNG" and metadata:
-        chunks = PngImagePlugin.PngInfo()
-        for key, text in metadata.items():
-            chunks.add_text(key, text)
-        options["pnginfo"] = chunks
+        options["pnginfo"] = text_chunks(metadata)
     elif metadata and name != "BMP":
         exif = Image.Exif()
         # JSON's escapes keep it to ASCII, all that an EXIF text may hold.
@@ -145,7 +169,16 @@ def _options(name: str, image: Image.Image, metadata: dict[str, str]) -> dict[st
     return options
 
 
-def _check_metadata(metadata: dict[str, str]) -> None:
+def text_chunks(metadata: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+    """Texts as PNG keeps them."""
+    chunks = PngImagePlugin.PngInfo()
+    for key, text in metadata.items():
+        chunks.add_text(key, text)
+    return chunks
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Raise InputError unless every format can keep it."""
     for key, text in metadata.items():
         if not (isinstance(key, str) and isinstance(text, str)):
             raise InputError(f"metadata must map texts to texts, got {key!r}: {text!r}. Convert both with str().")

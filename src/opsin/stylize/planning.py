@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,20 +39,6 @@ class Scale:
     width: int
     steps: int
     options: Mapping[str, Any] = field(default_factory=dict)
-
-
-def available_memory() -> int | None:
-    """Bytes that can still be had, or None where nobody tells."""
-    try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    if found:
-        return int(found[1]) * 1024
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def fitted(height: int, width: int, longer_side: int) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from opsin import states
+from opsin.devices import available_memory
 from opsin.errors import InputError, OpsinError
 from opsin.extractors import Extractor, make_extractor
 from opsin.images import resize
@@ -23,7 +24,7 @@ from opsin.stylize.descent import Descent
 from opsin.stylize.identity import check_same_run, hash_images
 from opsin.stylize.inputs import check_image, check_regions, check_weights
 from opsin.stylize.objective import StyleObjective, make_losses
-from opsin.stylize.planning import Scale, available_memory, choose_options, fitted, painting_size
+from opsin.stylize.planning import Scale, choose_options, fitted, painting_size
 from opsin.stylize.settings import Settings
 
 KIND = "stylize"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opsin.devices import available_memory
 from opsin.errors import OpsinError
 from opsin.extractors import Extractor
 from opsin.images import resize
@@ -17,7 +18,7 @@ from opsin.results import Signature, Targets
 from opsin.stylize import colors
 from opsin.stylize.descent import Step, combined, descend
 from opsin.stylize.objective import Objective, StyleObjective, Value, make_losses
-from opsin.stylize.planning import available_memory, choose_options, painting_size
+from opsin.stylize.planning import choose_options, painting_size
 from opsin.stylize.settings import Settings
 from opsin.stylize.transfer import Progress, stylize
 
