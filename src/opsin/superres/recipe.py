@@ -163,7 +163,7 @@ class SrRecipe(Recipe):
         rows = (torch.cat(list(batch), dim=2) for batch in (plain, network(small).clamp(0, 1), large))
         return torch.cat(list(rows), dim=1)
 
-    def validate(self, network: nn.Module, paths: Sequence[Path]) -> Mapping[str, float]:
+    def validate(self, network: Any, paths: Sequence[Path]) -> Mapping[str, float]:
         """PSNR on Y and the perceptual loss of the held-out files, each whole; one that cannot be read is left out."""
         from opsin.superres.evaluation import psnr_y
 

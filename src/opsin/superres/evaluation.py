@@ -1,0 +1,325 @@
+"""How good enlarged images are: PSNR and SSIM, as the field measures them, and perceptual distances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from opsin.assembly import build
+from opsin.checks import choice, whole
+from opsin.errors import InputError, MissingExtraError
+from opsin.functional.resample import downscale
+from opsin.loss import PerceptualLoss
+from opsin.networks import Upscaler
+from opsin.published.listing import LOSSES, make_loss
+from opsin.superres.data import cut_to_multiple, rounded
+from opsin.superres.upscaling import upscale
+from opsin.weights import shift_tolerant
+from opsin.weights.sources import find_official
+
+ALWAYS = "vgg19-cosine"
+"""The distance that needs nothing but what opsin brings: VGG-19's bundled weights, `opsin compare`'s default."""
+
+USUAL = ("lpips-alex", "lpips-vgg", "dists", "st-lpips-alex", "st-lpips-vgg")
+"""Those that are taken too where their weights are at hand."""
+
+HIGHER_IS_BETTER = ("psnr", "ssim")
+
+BASELINES: Mapping[str, Image.Resampling] = MappingProxyType(
+    {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+)
+"""Pillow's filters, which are always measured too."""
+
+# Side of SSIM's.
+_WINDOW = 11
+
+Model = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one image that one model enlarged.
+
+    Attributes:
+        image: its name.
+        model: the model's name, or "bicubic" or "lanczos".
+        values: metric -> value.
+    """
+
+    image: str
+    model: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of all images, and of what it came.
+
+    Attributes:
+        rows: one an image and model, image by image.
+        signature: losses, weights and how the images were made small.
+    """
+
+    rows: tuple[Row, ...]
+    signature: Mapping[str, Any]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what was measured, in order."""
+        return tuple(self.rows[0].values) if self.rows else ()
+
+    def means(self) -> dict[str, dict[str, float]]:
+        """Model -> metric -> mean over the images."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.model, []).append(row)
+        return {
+            model: {metric: sum(row.values[metric] for row in rows) / len(rows) for metric in self.metrics}
+            for model, rows in found.items()
+        }
+
+
+class Evaluator:
+    """Measures images that were enlarged, beside the bicubic and the Lanczos filter.
+
+    Each image is cut to a multiple of the scale, made small, rounded to 8 bits, enlarged by every model, rounded to 8
+    bits as a file would be, and compared with what it was: PSNR and SSIM on Y, without a border of `shave` pixels, and
+    perceptual losses on the whole image. The losses share one pass of each network, and what they need of the image
+    itself is computed once for all models.
+
+    Args:
+        models: by name; an `Upscaler` is run in tiles where that is needed, anything else is called.
+        scale: how many times smaller.
+        losses: of `opsin.published`, by name; None for those of `USUAL` whose weights are at hand. `ALWAYS` is always
+            among them.
+        shave: pixels left out at each border for PSNR and SSIM; None for the scale, as is usual.
+        kind: whose bicubic filter makes images small, see `opsin.functional.resample.downscale`.
+        small: what makes them small in its place: (1,3,H,W) -> (1,3,H/s,W/s).
+        device: where losses are computed; models compute where they are.
+
+    Raises:
+        ChoiceError: an unknown loss.
+        InputError: a model of another scale.
+        MissingExtraError: torchmetrics is not installed.
+        WeightsError: weights of a loss that is asked for by name are not there.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        scale: int,
+        *,
+        losses: Sequence[str] | None = None,
+        shave: int | None = None,
+        kind: str = "matlab",
+        small: Model | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        _metrics()
+        self.scale = whole("scale", scale)
+        self.shave = scale if shave is None else whole("shave", shave, 0)
+        for name, model in models.items():
+            if isinstance(model, Upscaler) and model.scale != scale:
+                raise InputError(
+                    f"models must enlarge {scale} times, got '{name}', which does {model.scale} times. "
+                    "Leave it out, or choose another scale."
+                )
+            if name in BASELINES:
+                raise InputError(f"a model must not be called '{name}', as the filter is. Rename it.")
+        self.models: dict[str, Model] = {**{name: _filter(scale, way) for name, way in BASELINES.items()}, **models}
+        self.kind, self.device = kind, torch.device(device)
+        self._small = small
+        chosen = [name for name in USUAL if why_not_at_hand(name) is None] if losses is None else list(losses)
+        self.losses = tuple(dict.fromkeys((ALWAYS, *chosen)))
+        terms = [replace(term, group=name) for name in self.losses for term in make_distance(name).terms.values()]
+        self.loss = PerceptualLoss(terms, name="evaluation").to(self.device)
+
+    def measure(self, name: str, image: Tensor) -> list[Row]:
+        """The rows of an image (1,3,H,W) in [0,1].
+
+        Raises:
+            InputError: it is too small for the border that is left out, or for a loss.
+        """
+        large = cut_to_multiple(image, self.scale)
+        least = 2 * self.shave + _WINDOW
+        if min(large.shape[-2:]) < max(least, 4 * self.scale):
+            raise InputError(
+                f"image must be at least {max(least, 4 * self.scale)} pixels wide and high, got "
+                f"{image.shape[-1]}x{image.shape[-2]} in '{name}'. Leave it out."
+            )
+        made = self._small(large) if self._small is not None else downscale(large, self.scale, self.kind)
+        small = rounded(made)
+        references: dict[str, Any] = dict.fromkeys(self.loss.references, large.to(self.device))
+        targets = self.loss.targets(**references)
+        rows = []
+        with torch.no_grad():
+            for model, run in self.models.items():
+                result = rounded(enlarge(run, small)).to(large.device, large.dtype)
+                values = {
+                    "psnr": float(psnr_y(result, large, shave=self.shave)),
+                    "ssim": float(ssim_y(result, large, shave=self.shave)),
+                }
+                found = self.loss.evaluate(result.to(self.device), targets)
+                for loss in self.losses:
+                    values[loss] = sum(
+                        term.weight * float(found.terms[key])
+                        for key, term in self.loss.terms.items()
+                        if term.group == loss
+                    )
+                rows.append(Row(name, model, MappingProxyType(values)))
+        return rows
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """What the numbers are of."""
+        down = self.kind if self._small is None else "given"
+        return {
+            "scale": self.scale,
+            "downscale": down,
+            "shave": self.shave,
+            "channel": "Y, 16..235",
+            "losses": dict(self.loss.signature),
+        }
+
+
+def evaluate(
+    models: Mapping[str, Model], images: Iterable[tuple[str, Tensor]], *, scale: int, **options: Any
+) -> Evaluation:
+    """Measure models on images, see `Evaluator`.
+
+    Args:
+        models: by name.
+        images: name and (1,3,H,W) in [0,1].
+        scale: how many times smaller they are made.
+        options: of `Evaluator`.
+
+    Raises:
+        OpsinError: see `Evaluator`.
+
+    Example:
+        >>> from opsin.networks import make_upscaler
+        >>> photos = [("noise", torch.rand(1, 3, 40, 40))]
+        >>> found = evaluate({"edsr": make_upscaler("edsr", 2, width=4, blocks=1)}, photos, scale=2, losses=[])
+        >>> list(found.means()), found.metrics
+        (['bicubic', 'lanczos', 'edsr'], ('psnr', 'ssim', 'vgg19-cosine'))
+    """
+    evaluator = Evaluator(models, scale, **options)
+    rows = [row for name, image in images for row in evaluator.measure(name, image)]
+    return Evaluation(tuple(rows), evaluator.signature)
+
+
+def psnr_y(x: Tensor, y: Tensor, *, shave: int = 0) -> Tensor:
+    """Peak signal-to-noise ratio of luma in decibels: 10 log10(1 / mean (Y(x) - Y(y))²), torchmetrics'.
+
+    Shape: (1,3,H,W), (1,3,H,W) -> ().
+
+    Range: [0, ∞], more is closer; ∞ for equal images.
+
+    Args:
+        x: the image to judge, in [0,1].
+        y: what it should be.
+        shave: pixels left out at each border.
+
+    Raises:
+        MissingExtraError: torchmetrics is not installed.
+    """
+    return _metrics().peak_signal_noise_ratio(_luma(x, shave), _luma(y, shave), data_range=1.0)
+
+
+def ssim_y(x: Tensor, y: Tensor, *, shave: int = 0) -> Tensor:
+    """Structural similarity of luma, torchmetrics': Gaussian window of 11 pixels, σ = 1.5, K = 0.01 and 0.03.
+
+    Shape: (1,3,H,W), (1,3,H,W) -> ().
+
+    Range: [-1, 1], 1 for equal images.
+
+    Args:
+        x: the image to judge, in [0,1].
+        y: what it should be.
+        shave: pixels left out at each border.
+
+    Raises:
+        MissingExtraError: torchmetrics is not installed.
+
+    Reference: "Image quality assessment: from error visibility to structural similarity", Wang et al., 2004
+    """
+    _, values = _metrics().structural_similarity_index_measure(
+        # In float32 the variance, a difference of squares, loses digits.
+        _luma(x, shave).double(),
+        _luma(y, shave).double(),
+        data_range=1.0,
+        sigma=1.5,
+        return_full_image=True,
+    )
+    # The authors' mean is over windows that lie in the image; torchmetrics' own one is over mirrored edges too.
+    return values[..., _WINDOW // 2 : -(_WINDOW // 2), _WINDOW // 2 : -(_WINDOW // 2)].mean()
+
+
+def make_distance(name: str) -> PerceptualLoss:
+    """A loss of `opsin.published` by name, or `ALWAYS`.
+
+    Raises:
+        ChoiceError: an unknown name.
+        WeightsError: its weights are not there.
+    """
+    choice("loss", name, (ALWAYS, *LOSSES))
+    return build("vgg19", None, "cosine", weights="bundled") if name == ALWAYS else make_loss(name)
+
+
+def why_not_at_hand(name: str) -> str | None:
+    """Why a loss cannot be computed without a download; None if it can.
+
+    Raises:
+        ChoiceError: an unknown name.
+    """
+    network = LOSSES[choice("loss", name, LOSSES)].network
+    if network in shift_tolerant.FILES:
+        try:
+            shift_tolerant.wheel_path(network)
+        except MissingExtraError:
+            return "stlpips-pytorch is not installed: pip install 'opsin[stlpips]'"
+        return None
+    if LOSSES[name].weights == "official" and find_official(network) is None:
+        return f"the weights of {network} are not there: opsin weights fetch {network}"
+    return None
+
+
+def enlarge(model: Model, small: Tensor) -> Tensor:
+    """An image enlarged by a model of any kind, clamped."""
+    return upscale(model, small) if isinstance(model, Upscaler) else model(small).clamp(0, 1)
+
+
+def _filter(scale: int, way: Image.Resampling) -> Model:
+    """Pillow's filter, of 8 bits as in files."""
+
+    def enlarged(small: Tensor) -> Tensor:
+        octets = (small[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        height, width = small.shape[-2:]
+        made = Image.fromarray(np.ascontiguousarray(octets)).resize((width * scale, height * scale), way)
+        return torch.from_numpy(np.asarray(made, dtype=np.float32) / 255).permute(2, 0, 1)[None]
+
+    return enlarged
+
+
+def _luma(image: Tensor, shave: int) -> Tensor:
+    """Y of BT.601 between 16/255 and 235/255, as MATLAB's rgb2ycbcr: (1,3,H,W) -> (1,1,H-2·shave,W-2·shave)."""
+    weights = image.new_tensor((65.481, 128.553, 24.966)).reshape(1, 3, 1, 1) / 255
+    y = (image * weights).sum(dim=1, keepdim=True) + 16 / 255
+    return y[..., shave : y.shape[-2] - shave, shave : y.shape[-1] - shave]
+
+
+def _metrics() -> Any:
+    try:
+        import torchmetrics.functional.image
+    except ImportError as error:
+        raise MissingExtraError(
+            "evaluation must have torchmetrics installed, got no such package. pip install 'opsin[sr]'"
+        ) from error
+    return torchmetrics.functional.image
