@@ -147,21 +147,18 @@ class Evaluator:
         Raises:
             InputError: it is too small for the border that is left out, or for a loss.
         """
-        large = cut_to_multiple(image, self.scale)
+        large = self.cut(image)
         least = 2 * self.shave + _WINDOW
         if min(large.shape[-2:]) < max(least, 4 * self.scale):
             raise InputError(
                 f"image must be at least {max(least, 4 * self.scale)} pixels wide and high, got "
                 f"{image.shape[-1]}x{image.shape[-2]} in '{name}'. Leave it out."
             )
-        made = self._small(large) if self._small is not None else downscale(large, self.scale, self.kind)
-        small = rounded(made)
         references: dict[str, Any] = dict.fromkeys(self.loss.references, large.to(self.device))
         targets = self.loss.targets(**references)
         rows = []
         with torch.no_grad():
-            for model, run in self.models.items():
-                result = rounded(enlarge(run, small)).to(large.device, large.dtype)
+            for model, result in self.enlarged(image).items():
                 values = {
                     "psnr": float(psnr_y(result, large, shave=self.shave)),
                     "ssim": float(ssim_y(result, large, shave=self.shave)),
@@ -175,6 +172,18 @@ class Evaluator:
                     )
                 rows.append(Row(name, model, MappingProxyType(values)))
         return rows
+
+    def cut(self, image: Tensor) -> Tensor:
+        """An image as it is compared: cut to a multiple of the scale."""
+        return cut_to_multiple(image, self.scale)
+
+    def enlarged(self, image: Tensor) -> dict[str, Tensor]:
+        """What each model and filter makes of an image made small, in the 8 bits of a file."""
+        large = self.cut(image)
+        made = self._small(large) if self._small is not None else downscale(large, self.scale, self.kind)
+        small = rounded(made)
+        with torch.no_grad():
+            return {name: rounded(enlarge(run, small)).to(large) for name, run in self.models.items()}
 
     @property
     def signature(self) -> dict[str, Any]:
