@@ -101,7 +101,6 @@ class Evaluator:
             among them.
         shave: pixels left out at each border for PSNR and SSIM; None for the scale, as is usual.
         kind: whose bicubic filter makes images small, see `opsin.functional.resample.downscale`.
-        small: what makes them small in its place: (1,3,H,W) -> (1,3,H/s,W/s).
         device: where losses are computed; models compute where they are.
 
     Raises:
@@ -119,7 +118,6 @@ class Evaluator:
         losses: Sequence[str] | None = None,
         shave: int | None = None,
         kind: str = "matlab",
-        small: Model | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         _metrics()
@@ -135,30 +133,34 @@ class Evaluator:
                 raise InputError(f"a model must not be called '{name}', as the filter is. Rename it.")
         self.models: dict[str, Model] = {**{name: _filter(scale, way) for name, way in BASELINES.items()}, **models}
         self.kind, self.device = kind, torch.device(device)
-        self._small = small
+        self._given = False
         chosen = [name for name in USUAL if why_not_at_hand(name) is None] if losses is None else list(losses)
         self.losses = tuple(dict.fromkeys((ALWAYS, *chosen)))
         terms = [replace(term, group=name) for name in self.losses for term in make_distance(name).terms.values()]
         self.loss = PerceptualLoss(terms, name="evaluation").to(self.device)
 
-    def measure(self, name: str, image: Tensor) -> list[Row]:
-        """The rows of an image (1,3,H,W) in [0,1].
+    def measure(self, name: str, image: Tensor, *, small: Tensor | None = None) -> list[Row]:
+        """The rows of an image.
+
+        Args:
+            name: of the rows.
+            image: (1,3,H,W) in [0,1].
+            small: (1,3,H/s,W/s), in place of what the filter makes of it.
 
         Raises:
-            InputError: it is too small for the border that is left out, or for a loss.
+            InputError: it is too small, or `small` is no such image.
         """
         large = self.cut(image)
-        least = 2 * self.shave + _WINDOW
-        if min(large.shape[-2:]) < max(least, 4 * self.scale):
+        if not self.fits(image):
             raise InputError(
-                f"image must be at least {max(least, 4 * self.scale)} pixels wide and high, got "
-                f"{image.shape[-1]}x{image.shape[-2]} in '{name}'. Leave it out."
+                f"image must be at least {self.least} pixels wide and high, got {image.shape[-1]}x{image.shape[-2]} in "
+                f"'{name}'. Leave it out."
             )
         references: dict[str, Any] = dict.fromkeys(self.loss.references, large.to(self.device))
         targets = self.loss.targets(**references)
         rows = []
         with torch.no_grad():
-            for model, result in self.enlarged(image).items():
+            for model, result in self.enlarged(image, small=small).items():
                 values = {
                     "psnr": float(psnr_y(result, large, shave=self.shave)),
                     "ssim": float(ssim_y(result, large, shave=self.shave)),
@@ -173,22 +175,45 @@ class Evaluator:
                 rows.append(Row(name, model, MappingProxyType(values)))
         return rows
 
+    @property
+    def least(self) -> int:
+        """How many pixels wide and high an image must be."""
+        # SSIM's window must lie within the border that is left out, and VGG-19 must have something to pool.
+        needed = max(2 * self.shave + _WINDOW, 32)
+        return -(-needed // self.scale) * self.scale
+
+    def fits(self, image: Tensor) -> bool:
+        """Whether an image is large enough."""
+        return min(image.shape[-2:]) >= self.least
+
     def cut(self, image: Tensor) -> Tensor:
         """An image as it is compared: cut to a multiple of the scale."""
         return cut_to_multiple(image, self.scale)
 
-    def enlarged(self, image: Tensor) -> dict[str, Tensor]:
-        """What each model and filter makes of an image made small, in the 8 bits of a file."""
+    def enlarged(self, image: Tensor, *, small: Tensor | None = None) -> dict[str, Tensor]:
+        """What each model and filter makes of an image made small, in the 8 bits of a file.
+
+        Raises:
+            InputError: `small` is not of the image's size, so many times smaller.
+        """
         large = self.cut(image)
-        made = self._small(large) if self._small is not None else downscale(large, self.scale, self.kind)
-        small = rounded(made)
+        if small is None:
+            small = downscale(large, self.scale, self.kind)
+        elif tuple(side * self.scale for side in small.shape[-2:]) != tuple(large.shape[-2:]):
+            raise InputError(
+                f"a small image must be {large.shape[-1] // self.scale}x{large.shape[-2] // self.scale} for a photo of "
+                f"{image.shape[-1]}x{image.shape[-2]}, got {small.shape[-1]}x{small.shape[-2]}. Check the scale."
+            )
+        else:
+            self._given = True
+        small = rounded(small)
         with torch.no_grad():
             return {name: rounded(enlarge(run, small)).to(large) for name, run in self.models.items()}
 
     @property
     def signature(self) -> dict[str, Any]:
         """What the numbers are of."""
-        down = self.kind if self._small is None else "given"
+        down = "given" if self._given else self.kind
         return {
             "scale": self.scale,
             "downscale": down,

@@ -19,9 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from opsin.errors import ImageError, InputError
 from opsin.images import read_image
+from opsin.images.listing import find_images
 from opsin.training.cache import ImageCache
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
 class Batch(NamedTuple):
@@ -51,7 +50,7 @@ class ImageFolder(Dataset[Sample]):
     a `cut` and a `middle` of its own.
 
     Args:
-        folder: searched recursively for files that end in one of `SUFFIXES`; hidden ones are left out.
+        folder: searched recursively for images, see `find_images`.
         crop: side of the crops.
         scale: (a, b): the square is 1/b to 1/a of the image's shorter side, resized to `crop`, so that small images
             are enlarged. None takes the image's own pixels, and an image smaller than `crop` is passed over.
@@ -77,22 +76,8 @@ class ImageFolder(Dataset[Sample]):
         self.crop, self.scale, self.seed = crop, scale, seed
         self.cache = ImageCache(cache)
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
-        if not self.folder.is_dir():
-            what = "a file" if self.folder.exists() else "nothing"
-            raise InputError(f"data must be a folder of images, got '{self.folder}', which is {what}. Check the name.")
-        self.paths = sorted(
-            path
-            for path in self.folder.rglob("*")
-            if path.suffix.lower() in SUFFIXES
-            and not any(part.startswith(".") for part in path.relative_to(self.folder).parts)
-            and path.is_file()
-        )
-        if not self.paths:
-            raise InputError(
-                f"data must be a folder of images, got none in '{self.folder}' that ends in {', '.join(SUFFIXES)}. "
-                "Choose another folder."
-            )
-        self.paths, self.held_out_paths = split(self.paths, self.folder, held_out)
+        found = find_images(self.folder)
+        self.paths, self.held_out_paths = split(found, self.folder, held_out)
 
     @property
     def digest(self) -> str:

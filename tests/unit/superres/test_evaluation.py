@@ -100,9 +100,12 @@ def test_losses_by_name_share_what_they_can() -> None:
 
 def test_small_images_that_are_given() -> None:
     photo = pair()[1]
-    found = evaluate({}, [("photo", photo)], scale=4, losses=[], small=lambda x: torch.zeros(1, 3, 10, 12))
-    assert found.rows[0].values["psnr"] < 15
-    assert found.signature["downscale"] == "given"
+    evaluator = Evaluator({}, 4, losses=[])
+    row = evaluator.measure("photo", photo, small=torch.zeros(1, 3, 10, 12))[0]
+    assert row.values["psnr"] < 15
+    assert evaluator.signature["downscale"] == "given"
+    with pytest.raises(InputError, match="a small image must be 12x10 for a photo of 48x40, got 20x10"):
+        evaluator.measure("photo", photo, small=torch.zeros(1, 3, 10, 20))
 
 
 def test_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +115,7 @@ def test_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
         Evaluator({"bicubic": lambda x: x}, 2, losses=[])
     with pytest.raises(ChoiceError, match=r"unknown loss 'lpips'"):
         Evaluator({}, 2, losses=["lpips"])
-    with pytest.raises(InputError, match=r"image must be at least 19 pixels wide and high, got 30x12 in 'low'"):
+    with pytest.raises(InputError, match=r"image must be at least 32 pixels wide and high, got 30x12 in 'low'"):
         Evaluator({}, 4, losses=[]).measure("low", torch.rand(1, 3, 12, 30))
     monkeypatch.setitem(__import__("sys").modules, "torchmetrics.functional.image", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'opsin\[sr\]'"):
