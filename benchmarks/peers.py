@@ -66,3 +66,12 @@ def torchmetrics(y: torch.Tensor) -> Step:
 
 
 LPIPS = {"lpips": lpips, "piq": piq, "torchmetrics": torchmetrics}
+
+
+def seeded_vgg19() -> torch.nn.Module:
+    """torchvision's VGG-19 with weights from a seed, small enough for features to stay of one size."""
+    import torchvision
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return torchvision.models.vgg19(weights=None)
