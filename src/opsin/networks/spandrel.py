@@ -145,7 +145,8 @@ def make(name: str, scale: int, width: int | None, blocks: int | None) -> Spandr
     made = detect(network.state_dict())
     if made is None or made.scale != scale:
         raise WeightsError(
-            f"a new {name} must be one that spandrel recognises at scale {scale}, got one that it does not."
+            f"a new {name} must be one that spandrel recognises at scale {scale}, got one that it does not. "
+            "Choose another width or scale."
         )
     made.name = name
     return made
