@@ -232,6 +232,9 @@ def _radius(name: str, model: nn.Module) -> int | None:
     hyper: Mapping[str, Any] = getattr(model, "hyperparameters", {})
     if name == "Compact":
         return sum(isinstance(module, nn.Conv2d) for module in model.modules())
+    if name == "SPAN":
+        # conv_1, three in each of six blocks, conv_2, and the last.
+        return 1 + 3 * 6 + 1 + 1
     if name == "ESRGAN" and not hyper.get("shuffle_factor") and hyper.get("upsampler", "upconv") == "upconv":
         blocks, scale = int(hyper.get("num_blocks", 23)), int(hyper.get("scale", 4))
         reach = 2  # the two convolutions at the end

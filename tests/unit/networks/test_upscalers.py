@@ -74,7 +74,7 @@ def test_images_of_a_batch_do_not_meet(tiny: Callable[..., Upscaler], name: str)
         torch.testing.assert_close(network(x)[1:], network(x[1:]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["srresnet", "msrresnet", "edsr", "rrdb", "compact"])
+@pytest.mark.parametrize("name", ["srresnet", "msrresnet", "edsr", "rrdb", "compact", "span"])
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
 def test_the_radius_is_exact(tiny: Callable[..., Upscaler], name: str, scale: int) -> None:
     """With positive weights nothing cancels: what a pixel's results depend on is where their gradient is."""
