@@ -50,7 +50,7 @@ def generator_loss(kind: str, fake: Tensor, real: Tensor | None = None) -> Tenso
         -1.0
     """
     chosen = GAN_LOSSES[choice("gan", kind, GAN_LOSSES)]
-    return chosen.generator(fake.float(), None if real is None else real.float())
+    return chosen.generator(_single(fake), None if real is None else _single(real))
 
 
 def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
@@ -78,7 +78,12 @@ def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
         >>> discriminator_loss("hinge", torch.tensor([2.0]), torch.tensor([0.0])).item()
         1.0
     """
-    return GAN_LOSSES[choice("gan", kind, GAN_LOSSES)].discriminator(real.float(), fake.float())
+    return GAN_LOSSES[choice("gan", kind, GAN_LOSSES)].discriminator(_single(real), _single(fake))
+
+
+def _single(logits: Tensor) -> Tensor:
+    """Half precision has too few digits for a mean; what is more precise stays."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def _relativistic_generator(f: Tensor, r: Tensor | None) -> Tensor:

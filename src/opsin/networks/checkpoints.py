@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from opsin.checks import choice
-from opsin.errors import InputError, WeightsError
+from opsin.checks import choice, whole
+from opsin.errors import InputError, MissingExtraError, WeightsError
 from opsin.networks import residual, spandrel
 from opsin.networks.files import is_ours, load_network
 from opsin.networks.upscaler import Upscaler
@@ -37,6 +38,9 @@ UPSCALERS: Mapping[str, str] = MappingProxyType(
 
 _OURS = {kind.architecture: kind for kind in (residual.SRResNet, residual.MSRResNet, residual.EDSR)}
 _SCALES = (1, 2, 3, 4, 8)
+# What spandrel makes anew from a state of them.
+_FEWER: Mapping[str, tuple[int, ...]] = MappingProxyType({"rrdb": (1, 2, 4, 8), "rcan": (2, 3, 4, 8)})
+_DEPTH = 8
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 # What checkpoints hide the tensors in, the averaged ones first, and what they put before their names.
 _NESTS = ("params_ema", "params-ema", "model_state_dict", "state_dict", "params", "model", "net", "generator")
@@ -70,19 +74,22 @@ def make_upscaler(name: str, scale: int = 4, *, width: int | None = None, blocks
     """
     choice("network", name, UPSCALERS)
     for what, number in (("width", width), ("blocks", blocks)):
-        if number is not None and number < 1:
-            raise InputError(f"{what} must be at least 1, got {number}. Leave it out for the published number.")
-    if scale not in _SCALES:
-        known = ", ".join(map(str, _SCALES))
+        if number is not None:
+            whole(what, number, mend="Leave it out for the published number.")
+    scales = _FEWER.get(name, _SCALES)
+    if isinstance(scale, bool) or scale not in scales:
+        known = ", ".join(map(str, scales))
         raise InputError(f"scale must be one of {known} for {name}, got {scale}. Choose one of these.")
     if name in _OURS:
         return _OURS[name](scale=scale, **{k: v for k, v in (("width", width), ("blocks", blocks)) if v is not None})
     if name == "span" and blocks is not None:
-        raise InputError(f"blocks must be left out for span, which always has 6, got {blocks}.")
+        raise InputError(f"blocks must be left out for span, which always has 6, got {blocks}. Choose a width instead.")
     if name == "swinir" and width is not None and width % 6:
         raise InputError(f"width must be a multiple of the 6 heads of swinir, got {width}. E.g. 60.")
     if name == "rcan" and width is not None and width < 16:
-        raise InputError(f"width must be at least 16 for rcan, whose attention has a sixteenth of it, got {width}.")
+        raise InputError(
+            f"width must be at least 16 for rcan, whose attention has a sixteenth of it, got {width}. E.g. 32."
+        )
     return spandrel.make(name, scale, width, blocks)
 
 
@@ -132,7 +139,9 @@ def _public(path: Path) -> Upscaler:
     try:
         ours = residual.released(state)
         network = ours if isinstance(ours, Upscaler) else spandrel.detect(state)
-    except (WeightsError, RuntimeError) as error:
+    except MissingExtraError as error:
+        raise MissingExtraError(f"the model '{path}' is of none of opsin's own networks: {error}") from error
+    except (RuntimeError, ValueError, KeyError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"model must be a whole network that enlarges images, got '{path}': {reason}") from error
     if network is None:
@@ -148,7 +157,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix.lower() == ".safetensors":
             found: Any = load_file(path)
         else:
-            if zipfile.is_zipfile(path) and any("constants.pkl" in name for name in zipfile.ZipFile(path).namelist()):
+            if _is_program(path):
                 raise WeightsError(
                     f"model must be a file of weights, got '{path}', a program of TorchScript, which is not run. "
                     "Get the weights themselves."
@@ -162,9 +171,14 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:
         # torch raises its pickle's own errors; whatever it is, nothing was run.
+        called = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if called is None:
+            raise WeightsError(
+                f"model must be a whole file of weights, got '{path}', which torch cannot read. Get it again."
+            ) from error
         raise WeightsError(
-            f"model must hold tensors alone, got '{path}', a pickle that would run code, which was not done: "
-            f"{_line(error)} Get the weights as safetensors."
+            f"model must hold tensors alone, got '{path}', which calls {called[1]}, and that was not run. "
+            "Get the weights as safetensors."
         ) from error
     state = _unnested(found)
     if not state:
@@ -172,15 +186,24 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def _is_program(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
 def _unnested(found: Any) -> dict[str, Tensor]:
-    while isinstance(found, dict) and not any(isinstance(value, Tensor) for value in found.values()):
-        inner = [found[name] for name in _NESTS if isinstance(found.get(name), dict)]
-        inner += [value for value in found.values() if isinstance(value, dict)]
-        if not inner:
+    # A file may hold a dictionary that holds itself.
+    for _ in range(_DEPTH):
+        if not isinstance(found, dict):
             return {}
+        inner = [found[name] for name in _NESTS if isinstance(found.get(name), dict)]
+        if not inner and not any(isinstance(value, Tensor) for value in found.values()):
+            inner = [value for value in found.values() if isinstance(value, dict)]
+        if not inner:
+            break
         found = inner[0]
-    if not isinstance(found, dict):
-        return {}
     state = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     for prefix in _PREFIXES:
         if state and all(name.startswith(prefix) for name in state):

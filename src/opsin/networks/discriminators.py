@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -25,17 +24,41 @@ class Discriminator(Network):
 
     Attributes:
         multiple: sides of images must be multiples of it.
+        smallest: the least side of an image.
     """
 
     multiple: int = 1
+    smallest: int = 1
 
     @abstractmethod
     def judge(self, images: Tensor) -> Tensor:
-        """Logits of a batch (N,3,H,W) in [0,1]; their shape is the network's own."""
+        """Logits of a batch (N,3,H,W) in [0,1]; their shape is the network's own.
+
+        Raises:
+            InputError: images of a size that it cannot judge.
+        """
 
     def forward(self, *batches: Tensor) -> tuple[Tensor, ...]:
         """The logits of each batch."""
         return tuple(self.judge(images) for images in batches)
+
+    def check(self, height: int, width: int) -> None:
+        """Whether images of a size can be judged.
+
+        Raises:
+            InputError: they cannot.
+        """
+        name = self.architecture.removesuffix("-discriminator")
+        if any(side % self.multiple for side in (height, width)):
+            raise InputError(
+                f"the images that discriminator '{name}' judges must have sides that are multiples of {self.multiple}, "
+                f"got {width}x{height}. Choose another crop."
+            )
+        if min(height, width) < self.smallest:
+            raise InputError(
+                f"the images that discriminator '{name}' judges must be at least {self.smallest}x{self.smallest}, "
+                f"got {width}x{height}. Choose a larger crop."
+            )
 
 
 class VGGDiscriminator(Discriminator):
@@ -82,12 +105,25 @@ class VGGDiscriminator(Discriminator):
         self.features = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Linear(channels * side**2, 100), nn.LeakyReLU(0.2), nn.Linear(100, 1))
 
+    def check(self, height: int, width: int) -> None:
+        """See `Discriminator`."""
+        if (height, width) != (self.size, self.size):
+            raise InputError(
+                f"the images that this discriminator 'vgg' judges must be {self.size}x{self.size}, got "
+                f"{width}x{height}. Make it for that size, or take 'patch' or 'unet'."
+            )
+
     def config(self) -> dict[str, Any]:
         """The keyword arguments."""
         return {"size": self.size, "width": self.width}
 
     def judge(self, images: Tensor) -> Tensor:
-        """One logit an image."""
+        """One logit an image.
+
+        Raises:
+            InputError: images of another size.
+        """
+        self.check(*images.shape[-2:])
         return self.head(self.features(images).flatten(1))
 
 
@@ -125,6 +161,8 @@ class PatchDiscriminator(Discriminator):
         }
         made = norms[choice("norm", norm, norms)]
         self.width, self.layers, self.norm = whole("width", width), whole("layers", layers), norm
+        # Each strided one halves, and the two of stride 1 take a pixel each.
+        self.smallest = 3 * 2**layers
         parts: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         channels = width
         for number in range(1, layers + 1):
@@ -140,7 +178,12 @@ class PatchDiscriminator(Discriminator):
         return {"width": self.width, "layers": self.layers, "norm": self.norm}
 
     def judge(self, images: Tensor) -> Tensor:
-        """A logit a patch."""
+        """A logit a patch.
+
+        Raises:
+            InputError: images that are too small for one.
+        """
+        self.check(*images.shape[-2:])
         return self.body(images)
 
 
@@ -163,6 +206,7 @@ class UNetDiscriminator(Discriminator):
 
     architecture = "unet-discriminator"
     multiple = 8
+    smallest = 8
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -192,11 +236,7 @@ class UNetDiscriminator(Discriminator):
         Raises:
             InputError: sides that are no multiples of 8.
         """
-        if any(side % self.multiple for side in images.shape[-2:]):
-            raise InputError(
-                f"the images that discriminator 'unet' judges must have sides that are multiples of {self.multiple}, "
-                f"got {images.shape[-1]}x{images.shape[-2]}. Choose another crop."
-            )
+        self.check(*images.shape[-2:])
         x = F.leaky_relu(self.first(images), 0.2)
         skips = []
         for conv in self.down:
@@ -234,14 +274,8 @@ def make_discriminator(name: str, size: int, width: int = 64) -> Discriminator:
     if name == "vgg":
         return VGGDiscriminator(size, width)
     network = PatchDiscriminator(width) if name == "patch" else UNetDiscriminator(width)
-    with torch.no_grad():
-        try:
-            network.eval()(torch.zeros(1, 3, size, size))
-        except RuntimeError:
-            raise InputError(
-                f"the images that discriminator '{name}' judges must be larger, got {size}. E.g. 64."
-            ) from None
-    return network.train()
+    network.check(size, size)
+    return network
 
 
 def _normed(conv: nn.Conv2d) -> list[nn.Module]:

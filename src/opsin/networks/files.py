@@ -15,7 +15,7 @@ from torch import Tensor
 
 from opsin._version import __version__
 from opsin.checks import choice
-from opsin.errors import OpsinError, WeightsError
+from opsin.errors import MissingExtraError, OpsinError, WeightsError
 from opsin.files import atomic_path
 from opsin.networks.base import Network
 from opsin.networks.discriminators import PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
@@ -78,6 +78,7 @@ def load_network(path: str | os.PathLike[str], architecture: str | None = None) 
     Raises:
         WeightsError: the file is missing, damaged, a pickle (which is never opened), without the header, or of
             another architecture.
+        MissingExtraError: it is a network of other authors, and spandrel is not installed.
 
     Example:
         >>> network, about = load_network("run/model.safetensors")  # doctest: +SKIP
@@ -93,6 +94,8 @@ def load_network(path: str | os.PathLike[str], architecture: str | None = None) 
     kind = ARCHITECTURES[choice("architecture", name, ARCHITECTURES, owner=f"the model '{path}'")]
     try:
         network = kind.restored(header["arguments"], state)
+    except MissingExtraError as error:
+        raise MissingExtraError(f"the model '{path}' needs what is not installed: {error}") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(

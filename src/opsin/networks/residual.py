@@ -221,7 +221,7 @@ def released(state: Mapping[str, Tensor]) -> Network | None:
     blocks = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("body."))
     kind: type[ResidualUpscaler]
     options: dict[str, Any] = {}
-    if "conv_hr.weight" in state and "upconv1.weight" in state:
+    if "conv_hr.weight" in state:
         kind = MSRResNet
         rises = [state[f"upconv{i}.weight"].shape[0] // width for i in (1, 2, 3) if f"upconv{i}.weight" in state]
     elif "conv_after_body.weight" in state:

@@ -109,7 +109,10 @@ class SpandrelUpscaler(Upscaler):
         fresh = self.restored(self.config(), {name: t.detach().clone() for name, t in self.weights().items()})
         memo[id(self)] = fresh
         device = next(self.model.parameters())
-        return fresh.to(device.device, device.dtype).train(self.training)  # type: ignore[return-value]
+        fresh.to(device.device, device.dtype).train(self.training)
+        for copied, own in zip(fresh.parameters(), self.parameters(), strict=True):
+            copied.requires_grad_(own.requires_grad)
+        return fresh  # type: ignore[return-value]
 
 
 def detect(state: Mapping[str, Any]) -> SpandrelUpscaler | None:
@@ -140,8 +143,11 @@ def make(name: str, scale: int, width: int | None, blocks: int | None) -> Spandr
     with _quiet():
         network = _new(name, scale, width, blocks)
     made = detect(network.state_dict())
-    if made is None:
-        raise WeightsError(f"a new {name} must be one that spandrel recognises, got one that it does not.")
+    if made is None or made.scale != scale:
+        raise WeightsError(
+            f"a new {name} must be one that spandrel recognises at scale {scale}, got one that it does not. "
+            "Choose another width or scale."
+        )
     made.name = name
     return made
 
@@ -226,6 +232,9 @@ def _radius(name: str, model: nn.Module) -> int | None:
     hyper: Mapping[str, Any] = getattr(model, "hyperparameters", {})
     if name == "Compact":
         return sum(isinstance(module, nn.Conv2d) for module in model.modules())
+    if name == "SPAN":
+        # conv_1, three in each of six blocks, conv_2, and the last.
+        return 1 + 3 * 6 + 1 + 1
     if name == "ESRGAN" and not hyper.get("shuffle_factor") and hyper.get("upsampler", "upconv") == "upconv":
         blocks, scale = int(hyper.get("num_blocks", 23)), int(hyper.get("scale", 4))
         reach = 2  # the two convolutions at the end
