@@ -246,7 +246,7 @@ def _write(
     _name_axes(made.model.graph.inputs, inputs)
     _name_axes(made.model.graph.outputs, like)
     for axis, plain in _AXES.items() if sides else ():
-        shape = made.model.graph.outputs[0].shape
+        shape: Any = made.model.graph.outputs[0].shape
         if axis and not isinstance(shape[axis], int):
             shape[axis] = f"{sides}_{plain}"
     made.model.metadata_props["opsin"] = json.dumps(header)

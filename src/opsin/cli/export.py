@@ -10,13 +10,16 @@ import typer
 
 from opsin.errors import InputError
 
+# What files of networks end in; no loss is called so.
+_NETWORKS = (".safetensors", ".pth", ".pt", ".ckpt")
+
 
 def export(
     loss_name: Annotated[
         str,
         typer.Argument(
             metavar="LOSS",
-            help="A published loss, e.g. lpips-alex; 'opsin losses' lists them. Or RUN/model.safetensors.",
+            help="A published loss, e.g. lpips-alex; 'opsin losses' lists them. Or a network: RUN/model.safetensors.",
         ),
     ],
     output: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, e.g. lpips.onnx.")],
@@ -40,7 +43,7 @@ def export(
     those of a network image and result. Its metadata say what it was made of, under "opsin".
     """
     height, width = parse_size(size or "256")
-    if loss_name.endswith(".safetensors"):
+    if loss_name.endswith(_NETWORKS):
         fixed = bool(size) and not dynamic_size
         _export_network(Path(loss_name), output, (height, width), batch, weights, fixed, dynamic_size, overwrite)
         return
@@ -77,10 +80,11 @@ def _export_network(
         option = "--batch" if batch else "--weights"
         raise InputError(f"{option} must be left out for a trained network, which has its own weights and any batch.")
     from opsin.export import check_output, network_to_onnx
-    from opsin.networks import Upscaler, load_network
+    from opsin.networks import Upscaler, load_network, load_upscaler
+    from opsin.networks.files import is_ours
 
     check_output(output, overwrite=overwrite)
-    network, about = load_network(model)
+    network, about = load_network(model) if is_ours(model) or not model.is_file() else load_upscaler(model)
     if isinstance(network, Upscaler):  # which nobody wants for one size
         size, dynamic_size = (size, False) if fixed else ((64, 64), True)
     network_to_onnx(network, output, size, dynamic_size=dynamic_size, about=about, overwrite=overwrite)

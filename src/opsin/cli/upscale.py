@@ -129,12 +129,13 @@ class _Run:
         from opsin.checks import choice
         from opsin.devices import find_device
         from opsin.superres.files import load_model
-        from opsin.superres.upscaling import PRECISIONS, plan
+        from opsin.superres.upscaling import PRECISIONS, bytes_a_pixel, plan
 
         choice("precision", self.options.precision, PRECISIONS)
         chosen = find_device(_best_device() if device == "auto" else device)
         self.model: Upscaler = load_model(self.options.model, chosen)
         plan(self.model, 1, 1, tile=self.options.tile, overlap=self.options.overlap)
+        self._a_pixel = bytes_a_pixel(self.model) if self.options.tile is None else None
 
     def work(self, interruption: Interruption) -> None:
         """Do one image after another until Ctrl-C."""
@@ -190,7 +191,7 @@ class _Run:
             picture = read_picture(job.source)
         check_result(self.model, *picture.size, options.outscale)
         check_size(job.target, *result_size(self.model, *picture.size, options.outscale))
-        how = plan(self.model, *picture.size, tile=options.tile, overlap=options.overlap)
+        how = plan(self.model, *picture.size, tile=options.tile, overlap=options.overlap, a_pixel=self._a_pixel)
         if not how.exact and not self._told:
             self._told = True
             reach = "how far is not known" if self.model.radius is None else f"{self.model.radius} pixels far"

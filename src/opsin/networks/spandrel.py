@@ -52,7 +52,8 @@ class SpandrelUpscaler(Upscaler):
         self.name = name
         self.scale = int(descriptor.scale)
         self.grey = channels == (1, 1)
-        self.tileable = descriptor.tiling == spandrel.ModelTiling.SUPPORTED
+        # SwinIR attends within windows, and its authors tile it too, although spandrel advises against it.
+        self.tileable = descriptor.tiling == spandrel.ModelTiling.SUPPORTED or name == "SwinIR"
         self.model: nn.Module = descriptor.model.train()
         self._needs = descriptor.size_requirements
         self._call = descriptor._call_fn

@@ -38,7 +38,7 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 # Of what is free. What an operator needs for itself while it runs, and what malloc keeps, is not in the estimate.
 _SHARE = 0.5
 # Of pixels within which nothing is estimated: any network takes a picture as small as this.
-_SMALL = 64 * 64
+_SMALL = 128 * 128
 _TILES = (1024, 768, 512, 384, 256, 192, 128, 64)
 
 Callback = Callable[[int, int], None]
@@ -138,8 +138,24 @@ def upscale(
     return result
 
 
-def plan(model: Upscaler, height: int, width: int, *, tile: int | None = None, overlap: int | None = None) -> Plan:
+def plan(
+    model: Upscaler,
+    height: int,
+    width: int,
+    *,
+    tile: int | None = None,
+    overlap: int | None = None,
+    a_pixel: float | None = None,
+) -> Plan:
     """How `upscale` computes an image of that size; see there.
+
+    Args:
+        model: see `upscale`.
+        height: of the image.
+        width: of it.
+        tile: see `upscale`.
+        overlap: see there.
+        a_pixel: what `bytes_a_pixel` tells of the model, if it is known already.
 
     Raises:
         InputError: see `upscale`.
@@ -149,7 +165,7 @@ def plan(model: Upscaler, height: int, width: int, *, tile: int | None = None, o
     else:
         whole("overlap", overlap, 0, mend="Leave it out for what the model needs.")
     if tile is None:
-        tile = _chosen(model, height, width, overlap)
+        tile = _chosen(model, height, width, overlap, a_pixel)
     elif whole("tile", tile, 0, mend="E.g. 256, or 0 for the whole image.") and tile < GRID:
         raise InputError(f"tile must be at least {GRID} pixels, or 0 for the whole image, got {tile}. E.g. 256.")
     elif tile and not model.tileable:
@@ -161,14 +177,22 @@ def plan(model: Upscaler, height: int, width: int, *, tile: int | None = None, o
     return Plan(tile, overlap, exact=model.radius is not None and model.radius <= overlap)
 
 
-def _chosen(model: Upscaler, height: int, width: int, overlap: int) -> int:
+def bytes_a_pixel(model: Upscaler) -> float | None:
+    """What a network takes for each pixel of its input beside it, by a small image; None if torch does not see it."""
+    if next(model.parameters(), None) is None:
+        return None
+    side = 2 * _grid(model)
+    return network_memory(model, (1, 3, side, side)) / side**2
+
+
+def _chosen(model: Upscaler, height: int, width: int, overlap: int, a_pixel: float | None) -> int:
     """The side of the tiles that fit into memory, 0 for the whole image."""
     if height * width <= _SMALL:
         return 0
     parameter = next(model.parameters(), None)
     free = available_memory(None if parameter is None else parameter.device)
-    grid = _grid(model)
-    a_pixel = _bytes_a_pixel(model, 8 * grid)
+    if a_pixel is None:
+        a_pixel = bytes_a_pixel(model)
     if free is None or a_pixel is None:
         return 0 if not model.tileable or height * width <= _TILES[2] ** 2 else _TILES[2]
     room = _SHARE * free
@@ -180,17 +204,8 @@ def _chosen(model: Upscaler, height: int, width: int, overlap: int) -> int:
             f"which take about {a_pixel * height * width / _SHARE / 2**30:.1f} GiB of the {free / 2**30:.1f} that are "
             "free. Make it smaller, or choose another model."
         )
-    return next((n for n in _TILES if a_pixel * (n + 2 * (overlap + grid)) ** 2 <= room), _TILES[-1])
-
-
-def _bytes_a_pixel(model: Upscaler, side: int) -> float | None:
-    """What a network takes for each pixel of its input, by an image of that side; None if torch does not see it."""
-    if not any(True for _ in model.parameters()):
-        return None
-    try:
-        return network_memory(model, (1, 3, side, side)) / side**2
-    except InputError:
-        return None
+    seen = 2 * (overlap + _grid(model))
+    return next((n for n in _TILES if a_pixel * (n + seen) ** 2 <= room), _TILES[-1])
 
 
 def _tiles(length: int, tile: int, overlap: int, grid: int) -> list[Tile]:
@@ -208,7 +223,7 @@ def _tiles(length: int, tile: int, overlap: int, grid: int) -> list[Tile]:
 
 
 def _grid(model: Upscaler) -> int:
-    return math.lcm(GRID, getattr(model, "multiple", 1))
+    return math.lcm(GRID, getattr(model, "granularity", 1))
 
 
 def _arithmetic(precision: str, device: torch.device) -> torch.autocast | nullcontext[None]:

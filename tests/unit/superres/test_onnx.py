@@ -134,12 +134,17 @@ def test_files_that_are_none(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_our_files_of_other_kinds(tmp_path):
-    from opsin.networks import ImageTransformNet
-
-    export.network_to_onnx(ImageTransformNet(width=4, blocks=1), tmp_path / "style.onnx", 32, dynamic_size=True)
-    with pytest.raises(WeightsError, match=r"must be one that enlarges images, got .*style\.onnx', of image-tran"):
-        OnnxUpscaler(tmp_path / "style.onnx")
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [('{"architecture": "image-transform"}', "image-transform"), ('{"terms": 3}', "a loss"), ("[]", "nothing known")],
+)
+def test_our_files_of_other_kinds(ours, tmp_path, header, kind):
+    model = onnx.load(str(ours))
+    (said,) = (entry for entry in model.metadata_props if entry.key == "opsin")
+    said.value = header
+    onnx.save(model, str(tmp_path / "other.onnx"))
+    with pytest.raises(WeightsError, match=rf"must be one that enlarges images, got .*other\.onnx', of {kind}"):
+        OnnxUpscaler(tmp_path / "other.onnx")
 
 
 def test_a_device_it_does_not_compute_on(ours):

@@ -92,7 +92,7 @@ def test_windows_lie_as_in_the_whole_image():
 
 def test_a_coarser_grid_of_a_model_is_kept():
     model = Convolutions()
-    model.multiple = 24
+    model.granularity = 24
     upscale(model, picture(100, 20), tile=30, overlap=5)
     # Of 0 to 48, 48 to 96, 96 to 100.
     assert [rows for rows, _ in model.seen] == [96, 100, 52]
@@ -114,11 +114,19 @@ def test_what_is_looked_at_around_a_tile():
 
 def test_tiles_follow_the_memory_there_is(monkeypatch):
     model = Convolutions()
-    needed = upscaling.network_memory(model, (1, 3, 300, 400))
+    needed = int(upscaling.bytes_a_pixel(model) * 300 * 400)
     for free, tile in ((4 * needed, 0), (needed * 1.2, 192), (10, 64), (None, 0)):
         monkeypatch.setattr(upscaling, "available_memory", lambda _, free=free: free)
         assert plan(model, 300, 400).tile == tile
     assert plan(model, 1000, 1000).tile == 512
+
+
+def test_what_a_pixel_takes_does_not_depend_on_the_image():
+    model = Convolutions()
+    small, large = (upscaling.network_memory(model, (1, 3, n, n)) / n**2 for n in (32, 200))
+    # Of convolutions in and out at least: 6 maps each.
+    assert small == pytest.approx(large, rel=0.1) and small > 4 * 12
+    assert small == upscaling.bytes_a_pixel(model)
 
 
 def test_a_model_that_must_see_all(monkeypatch):
@@ -128,8 +136,8 @@ def test_a_model_that_must_see_all(monkeypatch):
     with pytest.raises(InputError, match=r"tile must be left out, or 0, for 'convolutions'"):
         upscale(model, picture(40, 40), tile=32)
     monkeypatch.setattr(upscaling, "available_memory", lambda _: 1000)
-    with pytest.raises(InputError, match=r"image must fit into memory whole, since 'convolutions' .* got 100x90"):
-        upscale(model, picture(90, 100))
+    with pytest.raises(InputError, match=r"image must fit into memory whole, since 'convolutions' .* got 1000x900"):
+        upscale(model, picture(900, 1000))
 
 
 def test_values_are_clamped_and_kept_in_the_images_type():
