@@ -94,10 +94,6 @@ def sr(
         kind=downscale,
         device=chosen,
     )
-    if asked is None:
-        for name in USUAL:
-            if why := why_not_at_hand(name):
-                print(f"not measured: {name}, {why}", file=sys.stderr)
     found, failed, too_small = _measure(evaluator, paths, data, small)
     if not found.rows:
         raise OpsinError(
@@ -110,6 +106,9 @@ def sr(
         _print_table(found)
     if output is not None:
         _write(output, evaluator, found, data, overwrite=overwrite)
+    for name in USUAL if asked is None else ():
+        if why := why_not_at_hand(name):
+            print(f"not measured: {name}, {why}", file=sys.stderr)
     if too_small:
         print(f"skipped {too_small} images smaller than {evaluator.least}x{evaluator.least}", file=sys.stderr)
     for line in failed:

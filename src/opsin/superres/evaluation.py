@@ -15,7 +15,7 @@ from torch import Tensor
 from opsin.assembly import build
 from opsin.checks import choice, whole
 from opsin.errors import InputError, MissingExtraError
-from opsin.functional.resample import downscale
+from opsin.functional.resample import KINDS, downscale
 from opsin.loss import PerceptualLoss
 from opsin.networks import Upscaler
 from opsin.published.listing import LOSSES, make_loss
@@ -132,7 +132,7 @@ class Evaluator:
             if name in BASELINES:
                 raise InputError(f"a model must not be called '{name}', as the filter is. Rename it.")
         self.models: dict[str, Model] = {**{name: _filter(scale, way) for name, way in BASELINES.items()}, **models}
-        self.kind, self.device = kind, torch.device(device)
+        self.kind, self.device = choice("kind", kind, KINDS), torch.device(device)
         self._given = False
         chosen = [name for name in USUAL if why_not_at_hand(name) is None] if losses is None else list(losses)
         self.losses = tuple(dict.fromkeys((ALWAYS, *chosen)))
