@@ -1,151 +1,177 @@
-"""`opsin evaluate sr`: the table, the files, and what cannot be measured."""
+"""`opsin evaluate sr`: its table, its files, and what it says of what is missing or damaged."""
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from opsin.cli.main import run
-from opsin.networks import EDSR, ImageTransformNet, save_network
-
 pytest.importorskip("torchmetrics", reason="extra 'sr'")
 
-
-@pytest.fixture(autouse=True)
-def _no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Only what opsin brings is at hand."""
-    monkeypatch.setenv("OPSIN_WEIGHTS_DIR", str(tmp_path))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("opsin.weights.shift_tolerant.find_spec", lambda _: None)
+FAST = ("--losses", "focal-frequency")
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photos(tmp_path: Path, photo: Image.Image) -> Path:
+    """Two photos, one of them in a folder of its own."""
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for name, size in {"a.png": (61, 50), "more/b.png": (48, 48), "tiny.png": (20, 48)}.items():
-        coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8))
-        coarse.resize(size, Image.Resampling.BICUBIC).save(folder / name)
+    photo.save(folder / "a.png")
+    photo.crop((0, 0, 70, 61)).save(folder / "more" / "b.png")
     return folder
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    (tmp_path / "mine").mkdir()
-    with torch.random.fork_rng():
+def model(tmp_path: Path) -> Callable[..., Path]:
+    """Write a tiny untrained network."""
+    from opsin.networks import EDSR, save_network
+
+    def make(name: str = "tiny.safetensors", scale: int = 4) -> Path:
         torch.manual_seed(0)
-        save_network(tmp_path / "mine" / "model.safetensors", EDSR(4, 4, 1), {})
-    return tmp_path / "mine" / "model.safetensors"
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        save_network(path, EDSR(scale, 4, 1), {})
+        return path
+
+    return make
 
 
-def call(*words: Any) -> int:
-    return run(["evaluate", "sr", *map(str, words)])
+def test_the_table(call, photos, model):
+    out = call("evaluate", "sr", "--data", photos, "-m", model(), *FAST).succeeds()
+    head, columns, *rows = out.splitlines()
+    assert head == "2 photos, means; * is the best"
+    assert columns.split() == ["psnr", "↑", "ssim", "↑", "vgg19-cosine", "↓", "focal-frequency", "↓"]
+    assert [row.split()[0] for row in rows] == ["bicubic", "lanczos", "tiny"]
+    # Each column has one that is the best, and it is no untrained network.
+    cells = [row.split()[1:] for row in rows]
+    assert [sum(row[i].startswith("*") for row in cells) for i in range(4)] == [1] * 4
+    assert not any(cell.startswith("*") for cell in cells[2])
 
 
-def test_a_table(photos: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("--data", photos, "-m", model) == 0
-    out, err = capsys.readouterr()
-    lines = out.splitlines()
-    assert lines[0].startswith("2 photos, means")
-    assert [line.split()[0] for line in lines[2:]] == ["bicubic", "lanczos", "mine"]
-    assert all(name in lines[1] for name in ("psnr", "ssim", "vgg19-cosine"))
-    assert out.count("*") == 4  # of the first line, and one a metric
-    assert "skipped 1 images smaller than 32x32" in err
-    assert "not measured: lpips-alex, the weights of alexnet are not there: opsin weights fetch alexnet" in err
-    assert "not measured: st-lpips-alex, stlpips-pytorch is not installed" in err
-
-
-def test_files(photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = tmp_path / "out"
-    words = ("--data", photos, "-m", model, "-o", output, "--losses", "esrgan")
-    assert call(*words, "--json") == 0
-    out, _ = capsys.readouterr()
-    content = json.loads(out.splitlines()[0])
-    assert json.loads((output / "scores.json").read_text()) == content
-    rows = list(csv.DictReader((output / "scores.csv").read_text().splitlines()))
-    assert [(row["image"], row["model"]) for row in rows] == [
-        (name, model) for name in ("a.png", "more/b.png") for model in ("bicubic", "lanczos", "mine")
+def test_json_is_of_every_photo(call, photos, model):
+    found = json.loads(call("evaluate", "sr", "--data", photos, "-m", model(), *FAST, "--json").succeeds())
+    assert [(row["image"], row["model"]) for row in found["images"]] == [
+        (name, way) for name in ("a.png", "more/b.png") for way in ("bicubic", "lanczos", "tiny")
     ]
-    for name in ("psnr", "ssim", "vgg19-cosine", "esrgan"):
-        values = [float(row[name]) for row in rows if row["model"] == "mine"]
-        assert content["means"]["mine"][name] == pytest.approx(sum(values) / 2)
-    with Image.open(output / "tradeoff.png") as plot, Image.open(output / "crops.png") as crops:
-        assert plot.width == 960
-        assert crops.width > 4 * 256
-    assert "esrgan" in (output / "tradeoff.html").read_text()
-    before = (output / "scores.json").read_bytes()
-    assert call(*words) == 2
-    assert "which exists" in capsys.readouterr().err
-    assert (output / "scores.json").read_bytes() == before
-    assert call(*words, "--overwrite") == 0
+    mine = [row["psnr"] for row in found["images"] if row["model"] == "tiny"]
+    assert found["means"]["tiny"]["psnr"] == pytest.approx(sum(mine) / 2)
+    assert found["signature"]["scale"] == found["signature"]["shave"] == 4
 
 
-def test_small_images_from_a_folder(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_change_what_they_name(call, photos):
+    def of(*options):
+        found = json.loads(call("evaluate", "sr", "--data", photos, *FAST, "--json", *options).succeeds())
+        return found["means"]["bicubic"], found["signature"]
+
+    plain, _ = of()
+    pillow, signature = of("--downscale", "pillow")
+    assert signature["downscale"] == "pillow" and pillow["psnr"] != plain["psnr"]
+    shaved, signature = of("--shave", "0")
+    assert signature["shave"] == 0 and shaved["psnr"] != plain["psnr"]
+    assert shaved["vgg19-cosine"] == plain["vgg19-cosine"]
+    twice, _ = of("--scale", "2")
+    assert twice["psnr"] > plain["psnr"] + 1
+
+
+def test_the_folder(call, photos, model, tmp_path):
+    arguments = ("evaluate", "sr", "--data", photos, "-m", model(), *FAST, "-o", tmp_path / "out")
+    assert "wrote scores.json" in call(*arguments).succeeds()
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "crops.png", "scores.csv", "scores.json", "tradeoff.html", "tradeoff.png"
+    ]  # fmt: skip
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())
+    with (tmp_path / "out" / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["ssim"]) for row in rows] == [row["ssim"] for row in found["images"]]
+    page = (tmp_path / "out" / "tradeoff.html").read_text()
+    assert page.count("<svg") == 2 and 'data-model="tiny"' in page
+    for name in ("crops.png", "tradeoff.png"):
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert picture.width > 900
+    call(*arguments).refuses("scores.json", "which exists")
+    call(*arguments, "--overwrite").succeeds()
+
+
+def test_small_images_that_are_given(call, photos, tmp_path):
     small = tmp_path / "small"
     (small / "more").mkdir(parents=True)
-    for name in ("a.png", "tiny.png"):
+    for name in ("a.png", "more/b.png"):
         with Image.open(photos / name) as image:
-            image.resize((image.width // 4, image.height // 4)).save(small / name)
-    words = ("--data", photos, "--small", small, "--json")
-    assert call(*words) == 2
-    assert "--small must hold an image for each photo, got none for 1 of 3: more/b.png" in capsys.readouterr().err
-    Image.new("RGB", (12, 12)).save(small / "more" / "b.jpg")
-    assert call(*words) == 0
-    content = json.loads(capsys.readouterr().out)
-    assert content["signature"]["downscale"] == "given"
-    assert {row["image"]: row["psnr"] for row in content["images"]}["more/b.png"] < 20
+            size = (image.width // 4, image.height // 4)
+            image.crop((0, 0, size[0] * 4, size[1] * 4)).resize(size, Image.Resampling.BICUBIC).save(small / name)
+
+    def of(*options):
+        found = json.loads(call("evaluate", "sr", "--data", photos, *FAST, "--json", *options).succeeds())
+        return found["means"]["bicubic"]["psnr"], found["signature"]["downscale"]
+
+    given, way = of("--small", small)
+    assert way == "given"
+    assert given == pytest.approx(of("--downscale", "pillow")[0], abs=0.05)
+    (small / "more" / "b.png").unlink()
+    call("evaluate", "sr", "--data", photos, "--small", small).refuses("got none for 1 of 2: more/b.png")
 
 
-def test_a_corrupt_image_is_named_at_the_end(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (photos / "broken.png").write_bytes(b"\x89PNG no more")
-    assert call("--data", photos) == 1
-    out, err = capsys.readouterr()
-    assert out.startswith("2 photos")
-    assert err.splitlines()[-1].startswith("opsin: image")
-    assert "broken.png" in err
+def test_what_cannot_be_measured_is_said_and_the_rest_is_done(call, photos, noise):
+    (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:500])
+    noise(20, 90).save(photos / "narrow.png")
+    done = call("evaluate", "sr", "--data", photos, *FAST)
+    assert done.code == 1
+    assert done.out.startswith("2 photos, means")
+    skipped, damaged = done.err.splitlines()
+    assert skipped == "skipped 1 image smaller than 32x32"
+    assert damaged.startswith("opsin: ") and "broken.png" in damaged
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--scale", "2"), "models must enlarge 2 times, got 'mine', which does 4 times"),
-        (("--losses", "lpips"), "unknown loss 'lpips'"),
-        (("--downscale", "gimp"), "unknown kind 'gimp'"),
-        (("--losses", "lpips-vgg", "--device", "cpux"), "cpux"),
-        (("-m", "none.safetensors"), "none.safetensors"),
-        (("--data", "nowhere"), "data must be a folder of images, got 'nowhere', which is nothing"),
-        (("-o", "no/where"), "output must be in a folder that exists"),
-    ],
-)
-def test_what_is_wrong(
-    photos: Path, model: Path, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call("--data", photos, "-m", model, *words) == 2
-    err = capsys.readouterr().err
-    assert message in err
-    assert err.count("\n") == 1
+def test_equal_images_have_no_number_in_json(call, tmp_path):
+    (tmp_path / "flat").mkdir()
+    Image.new("RGB", (48, 48), (80, 90, 100)).save(tmp_path / "flat" / "flat.png")
+    arguments = ("evaluate", "sr", "--data", tmp_path / "flat", *FAST)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    found = json.loads(call(*arguments, "--json").succeeds(), parse_constant=refuse)
+    assert found["means"]["bicubic"]["psnr"] is None
+    assert found["means"]["bicubic"]["ssim"] == pytest.approx(1)
+    assert "inf" in call(*arguments, "-o", tmp_path / "out").succeeds()
+    assert "not drawn: bicubic" in (tmp_path / "out" / "tradeoff.html").read_text()
 
 
-def test_models_of_other_kinds_and_of_one_name(
-    photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    save_network(tmp_path / "style.safetensors", ImageTransformNet(2, 1), {})
-    assert call("--data", photos, "-m", tmp_path / "style.safetensors") == 2
-    assert "one that enlarges images" in capsys.readouterr().err
-    assert call("--data", photos, "-m", model, "-m", model) == 2
-    assert "models must have different names" in capsys.readouterr().err
+def test_weights_that_are_not_at_hand_are_named_once(call, photos):
+    """Nothing is downloaded unasked."""
+    done = call("evaluate", "sr", "--data", photos)
+    assert done.code == 0
+    for name in ("lpips-alex", "lpips-vgg", "dists"):
+        assert done.err.count(f"not measured: {name}, ") == 1
+    assert "opsin weights fetch alexnet" in done.err
 
 
-def test_nothing_that_can_be_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "tiny").mkdir()
-    Image.new("RGB", (8, 8)).save(tmp_path / "tiny" / "a.png")
-    assert call("--data", tmp_path / "tiny", "--losses", "esrgan") == 2
-    assert "one image at least must be measured, got none of 1" in capsys.readouterr().err
+def test_models_are_named_by_their_folders_where_files_are_called_alike(call, photos, model):
+    paths = [model(f"{run}/model.safetensors") for run in ("first", "second")]
+    out = call("evaluate", "sr", "--data", photos, *FAST, "-m", paths[0], "-m", paths[1]).succeeds()
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["bicubic", "lanczos", "first", "second"]
+    call("evaluate", "sr", "--data", photos, "-m", paths[0], "-m", paths[0]).refuses("must have different names")
+
+
+def test_what_is_refused(call, photos, model, tmp_path, noise):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "all_small").mkdir()
+    noise(20, 20).save(tmp_path / "all_small" / "a.png")
+    (tmp_path / "text.safetensors").write_text("text")
+    data = ("--data", photos)
+    call("evaluate", "sr", "--data", tmp_path / "empty").refuses("empty")
+    call("evaluate", "sr", "--data", tmp_path / "none").refuses("none")
+    call("evaluate", "sr", "--data", tmp_path / "all_small", *FAST).refuses("all are smaller than 32 pixels")
+    call("evaluate", "sr", *data, "-m", model(), "--scale", "2").refuses("enlarge 2 times, got 'tiny', which does 4")
+    call("evaluate", "sr", *data, "-m", model(), "-m", model("two.safetensors", 2)).refuses("got 'two'")
+    call("evaluate", "sr", *data, "-m", tmp_path / "text.safetensors").refuses("text.safetensors")
+    call("evaluate", "sr", *data, "--losses", "focal-frequenzy").refuses("did you mean 'focal-frequency'?")
+    call("evaluate", "sr", *data, *FAST, "--downscale", "lanczos").refuses("matlab")
+    call("evaluate", "sr", *data, *FAST, "--shave", "-1").refuses("shave", "-1")
+    call("evaluate", "sr", *data, *FAST, "-o", photos / "a.png").refuses("must be a folder")
+    call("evaluate", "sr", *data, *FAST, "-o", tmp_path / "no" / "out").refuses("in a folder that exists")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,7 +112,10 @@ def sr(
         if why := why_not_at_hand(name):
             print(f"not measured: {name}, {why}", file=sys.stderr)
     if too_small:
-        print(f"skipped {too_small} images smaller than {evaluator.least}x{evaluator.least}", file=sys.stderr)
+        print(
+            f"skipped {too_small} image{'s' * (too_small > 1)} smaller than {evaluator.least}x{evaluator.least}",
+            file=sys.stderr,
+        )
     for line in failed:
         print(f"opsin: {' '.join(line.split())}", file=sys.stderr)
     if failed:
@@ -197,10 +202,15 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
 
 def _content(found: Evaluation) -> dict[str, Any]:
     return {
-        "means": found.means(),
-        "images": [{"image": row.image, "model": row.model, **row.values} for row in found.rows],
+        "means": {model: _numbers(values) for model, values in found.means().items()},
+        "images": [{"image": row.image, "model": row.model, **_numbers(row.values)} for row in found.rows],
         "signature": found.signature,
     }
+
+
+def _numbers(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no infinity, which is the PSNR of equal images."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _print_table(found: Evaluation) -> None:

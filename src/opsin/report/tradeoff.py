@@ -1,4 +1,4 @@
-"""Perception against distortion: how far models are in pixels, and how far to the eye."""
+"""The plot of perception against distortion: PSNR across, a perceptual distance upwards, a point for each model."""
 
 from __future__ import annotations
 
@@ -9,200 +9,168 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from opsin.report.drawing import ACCENT, FAINT, INK, LINE, PAPER, font, text, wrap
+from opsin.report.scatter import Axis, Box, axis_of, leader, place_labels
 
-FILTERS = ("bicubic", "lanczos", "bilinear", "nearest")
-"""Names that are drawn in grey: no model, but what models are held against."""
+FILTERS = ("bicubic", "lanczos")
+"""What is drawn hollow: no network, there to compare with."""
 
-_TITLE, _LABEL, _TICK, _SMALL = 26, 17, 15, 13
-_DOT = 8
+_WIDTH, _PLOT, _MARGIN = 1120, 640, 40
+_TITLE, _LABEL, _TICK, _NOTE = 30, 20, 17, 14
+_RADIUS, _FINE = 9, 4
+
+_At = Callable[[tuple[float, float]], tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Point:
-    """A model's place: PSNR in dB and a perceptual distance, means over the same photos."""
+    """A model's means.
 
-    name: str
+    Attributes:
+        model: its name.
+        psnr: in decibels; more is closer to the photo.
+        distance: perceptual; less is closer to the photo.
+    """
+
+    model: str
     psnr: float
     distance: float
 
-
-@dataclass(frozen=True)
-class Axis:
-    """One direction of the plot.
-
-    Attributes:
-        low: the value at its beginning.
-        high: the value at its end.
-        ticks: round values between them.
-        first: the pixel of `low`.
-        last: the pixel of `high`.
-    """
-
-    low: float
-    high: float
-    ticks: tuple[float, ...]
-    first: float
-    last: float
-
-    def place(self, value: float) -> float:
-        """The pixel of a value."""
-        return self.first + (value - self.low) / (self.high - self.low) * (self.last - self.first)
-
-    def label(self, tick: float) -> str:
-        """A tick as text, with as many digits as tell ticks apart."""
-        step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else 1.0
-        return f"{tick:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
-
-    @classmethod
-    def over(cls, values: Sequence[float], first: float, last: float) -> Axis:
-        """An axis that holds values, with some room around them."""
-        low, high = min(values), max(values)
-        spread = high - low or max(abs(low), 1.0) * 0.1
-        low, high = low - 0.14 * spread, high + 0.14 * spread
-        step = _round_step((high - low) / 5)
-        ticks = [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
-        return cls(low, high, tuple(ticks), first, last)
+    @property
+    def is_finite(self) -> bool:
+        """Whether it has a place in a plot: the PSNR of equal images is infinite."""
+        return math.isfinite(self.psnr) and math.isfinite(self.distance)
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A point in pixels, and its name beside it: at (x, y), on the left, right or in the middle of `tx`."""
-
-    point: Point
-    x: float
-    y: float
-    tx: float
-    ty: float
-    side: str
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Where everything is; the picture and the page are drawn of it.
-
-    Attributes:
-        x: PSNR, to the right.
-        y: the distance, upwards.
-        marks: the points, in the order that they were given in.
-        front: places of those that no other beats in both, from left to right.
-    """
-
-    x: Axis
-    y: Axis
-    marks: tuple[Mark, ...]
-    front: tuple[tuple[float, float], ...]
-
-
-def arrange(points: Sequence[Point], box: tuple[float, float, float, float], measure: Callable[[str], float]) -> Plot:
-    """Lay out a plot.
-
-    Args:
-        points: the models.
-        box: left, top, right and bottom of the area in pixels.
-        measure: the width of a name in pixels.
-    """
-    left, top, right, bottom = box
-    x = Axis.over([point.psnr for point in points], left, right)
-    y = Axis.over([point.distance for point in points], bottom, top)
-    places = [(x.place(point.psnr), y.place(point.distance)) for point in points]
-    taken = [(px - _DOT, py - _DOT, px + _DOT, py + _DOT) for px, py in places]
-    marks = []
-    for point, (px, py) in zip(points, places, strict=True):
-        mark, area = _label(point, px, py, measure(point.name), taken, box)
-        taken.append(area)
-        marks.append(mark)
-    best = [
-        place
-        for point, place in zip(points, places, strict=True)
-        if not any(other.psnr >= point.psnr and other.distance <= point.distance and other != point for other in points)
+def drawn(points: Sequence[Point]) -> tuple[list[Point], list[str]]:
+    """The points that have a place in a plot, and a line about each other one."""
+    left_out = [f"not drawn: {p.model}, PSNR {p.psnr:.4g} dB, distance {p.distance:.4g}" for p in points]
+    return [p for p in points if p.is_finite], [
+        line for p, line in zip(points, left_out, strict=True) if not p.is_finite
     ]
-    return Plot(x, y, tuple(marks), tuple(sorted(best)))
 
 
-def tradeoff_figure(points: Sequence[Point], *, metric: str, notes: Sequence[str] = ()) -> Image.Image:
-    """Draw PSNR against a perceptual distance, a dot for each model; the better, the nearer to the lower right.
+def tradeoff_figure(
+    points: Sequence[Point], *, metric: str, title: str = "Perception and distortion", notes: Sequence[str] = ()
+) -> Image.Image:
+    """Draw PSNR against a perceptual distance.
 
     Args:
-        points: one a model, at least one; those of `FILTERS` are grey.
-        metric: what the distance is called.
+        points: one a model; what is not finite is named below instead.
+        metric: the distance's name.
+        title: at the head.
         notes: lines at the foot, small.
+
+    Reference: "The Perception-Distortion Tradeoff", Yochai Blau, Tomer Michaeli, 2018, https://arxiv.org/abs/1711.06077
     """
-    width, tall = 960, 620
-    foot = [piece for note in notes for piece in wrap(note, width - 80, _SMALL)]
-    sheet = Image.new("RGB", (width, tall + (20 + 19 * len(foot) if foot else 0)), PAPER)
+    shown, left_out = drawn(points)
+    foot = [piece for note in (*left_out, *notes) for piece in _pieces(note, _WIDTH - 2 * _MARGIN)]
+    heading = wrap(title, _WIDTH - 2 * _MARGIN, _TITLE)
+    top = _MARGIN + (_TITLE + 8) * len(heading) + 48
+    height = top + _PLOT + 92 + 19 * len(foot) + _MARGIN
+    sheet = Image.new("RGB", (_WIDTH, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    box = (110, 100, width - 50, tall - 80)
-    plot = arrange(points, box, lambda name: font(_LABEL).getlength(name))
-    left, top, right, bottom = box
-    text(draw, (40, 32), "Perception and distortion", _TITLE)
-    for tick in plot.x.ticks:
-        px = plot.x.place(tick)
-        draw.line((px, top, px, bottom), fill=LINE)
-        text(draw, (px, bottom + 10), plot.x.label(tick), _TICK, FAINT, anchor="ma")
-    for tick in plot.y.ticks:
-        py = plot.y.place(tick)
-        draw.line((left, py, right, py), fill=LINE)
-        text(draw, (left - 10, py), plot.y.label(tick), _TICK, FAINT, anchor="rm")
-    draw.line((left, bottom, right, bottom), fill=FAINT)
-    draw.line((left, top, left, bottom), fill=FAINT)
-    text(draw, ((left + right) / 2, bottom + 40), "PSNR on Y in dB, more is closer in pixels", _LABEL, INK, "ma")
-    text(draw, (40, top - 18), f"{metric}, less is closer to the eye", _LABEL, INK, "ls")
-    _better(draw, right, top - 18)
-    if len(plot.front) > 1:
-        draw.line(plot.front, fill=(238, 196, 178), width=3)
-    for mark in plot.marks:
-        grey = mark.point.name in FILTERS
-        draw.ellipse((mark.x - _DOT, mark.y - _DOT, mark.x + _DOT, mark.y + _DOT), fill=FAINT if grey else ACCENT)
-        anchor = {"left": "rm", "right": "lm", "middle": "mm"}[mark.side]
-        text(draw, (mark.tx, mark.ty), mark.point.name, _LABEL, FAINT if grey else INK, anchor)
-    for i, piece in enumerate(foot):
-        text(draw, (40, tall + i * 19), piece, _SMALL, FAINT)
+    for i, line in enumerate(heading):
+        text(draw, (_MARGIN, _MARGIN - 8 + i * (_TITLE + 8)), line, _TITLE)
+    across = axis_of([p.psnr for p in shown] or [0.0], wanted=8)
+    upward = axis_of([p.distance for p in shown] or [0.0])
+    wide = max(font(_TICK).getlength(upward.label(tick)) for tick in upward.ticks) if upward.ticks else 0
+    frame = (_MARGIN + wide + 12, float(top), float(_WIDTH - _MARGIN), float(top + _PLOT))
+    text(draw, (_MARGIN, top - 34), f"{metric}: less is closer to the photo", _LABEL, INK)
+    text(draw, (frame[2], frame[3] + 44), "PSNR in dB: more is closer to the photo", _LABEL, INK, anchor="ra")
+    _grid(draw, frame, across, upward)
+    middles = [_middle(p, frame, across, upward) for p in shown]
+    hint = _hint(sheet, draw, frame, middles)
+    sizes = [(font(_LABEL).getlength(p.model), _LABEL + 4.0) for p in shown]
+    inner = (frame[0] + 6, frame[1] + 4, frame[2] - 6, frame[3] - 4)
+    boxes = place_labels(middles, sizes, inner, radius=_RADIUS, taken=[hint])
+    for middle, box in zip(middles, boxes, strict=True):
+        end = leader(middle, box, _RADIUS)
+        if end is not None:
+            draw.line((*middle, *end), fill=FAINT)
+    for point, middle, box in zip(shown, middles, boxes, strict=True):
+        _mark(sheet, middle, hollow=point.model in FILTERS)
+        text(draw, (box[0], (box[1] + box[3]) / 2), point.model, _LABEL, INK, anchor="lm")
+    for i, line in enumerate(foot):
+        text(draw, (_MARGIN, frame[3] + 92 + i * 19), line, _NOTE, FAINT)
     return sheet
 
 
-def _better(draw: ImageDraw.ImageDraw, right: float, base: float) -> None:
-    """Which corner everyone wants to be in, over the plot: in it the arrow would lie on the best of all."""
-    text(draw, (right - 26, base), "better", _LABEL, FAINT, "rs")
-    end = (right, base + 2)
-    draw.line((end[0] - 15, end[1] - 15, *end), fill=FAINT, width=2)
-    draw.polygon([end, (end[0] - 9, end[1] - 3), (end[0] - 3, end[1] - 9)], fill=FAINT)
+def _middle(point: Point, frame: Box, across: Axis, upward: Axis) -> tuple[float, float]:
+    return (
+        frame[0] + across.place(point.psnr) * (frame[2] - frame[0]),
+        frame[3] - upward.place(point.distance) * (frame[3] - frame[1]),
+    )
 
 
-def _label(
-    point: Point,
-    px: float,
-    py: float,
-    wide: float,
-    taken: Sequence[tuple[float, float, float, float]],
-    box: tuple[float, float, float, float],
-) -> tuple[Mark, tuple[float, float, float, float]]:
-    """The first place around a dot where its name meets nothing; the least bad one if there is none."""
-    half, off = _LABEL / 2 + 2, _DOT + 6
-    tries = [("right", off, 0.0), ("left", -off, 0.0)]
-    for far in (1.0, 1.7, 2.6):
-        down = far * (_DOT + 12)
-        tries += [("middle", 0.0, -down), ("middle", 0.0, down)]
-        tries += [("right", off, -down), ("right", off, down), ("left", -off, -down), ("left", -off, down)]
-    found: list[tuple[float, Mark, tuple[float, float, float, float]]] = []
-    for side, dx, dy in tries:
-        tx, ty = px + dx, py + dy
-        start = {"right": tx, "left": tx - wide, "middle": tx - wide / 2}[side]
-        area = (start - 3, ty - half, start + wide + 3, ty + half)
-        outside = max(0.0, box[0] - area[0]) + max(0.0, area[2] - box[2])
-        outside += max(0.0, box[1] - area[1]) + max(0.0, area[3] - box[3])
-        cost = outside * 100 + sum(_overlap(area, other) for other in taken)
-        found.append((cost, Mark(point, px, py, tx, ty, side), area))
-        if not cost:
-            break
-    _, mark, area = min(found, key=lambda item: item[0])
-    return mark, area
+def _grid(draw: ImageDraw.ImageDraw, frame: Box, across: Axis, upward: Axis) -> None:
+    for tick in across.ticks:
+        x = frame[0] + across.place(tick) * (frame[2] - frame[0])
+        draw.line((x, frame[1], x, frame[3] + 6), fill=LINE)
+        text(draw, (x, frame[3] + 12), across.label(tick), _TICK, FAINT, anchor="ma")
+    for tick in upward.ticks:
+        y = frame[3] - upward.place(tick) * (frame[3] - frame[1])
+        draw.line((frame[0] - 6, y, frame[2], y), fill=LINE)
+        text(draw, (frame[0] - 10, y), upward.label(tick), _TICK, FAINT, anchor="rm")
+    draw.line((frame[0], frame[1], frame[0], frame[3], frame[2], frame[3]), fill=FAINT, width=2)
 
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+def _hint(sheet: Image.Image, draw: ImageDraw.ImageDraw, frame: Box, middles: Sequence[tuple[float, float]]) -> Box:
+    """An arrow to where both are better; returns the box it takes."""
+    # The corner itself is where the best would be, and the one above it mostly is empty too.
+    box = (frame[2] - 112, frame[3] - 70, frame[2] - 12, frame[3] - 12)
+    if any(box[0] - 20 < x and box[1] - 20 < y for x, y in middles):
+        box = (frame[2] - 112, frame[1] + 12, frame[2] - 12, frame[1] + 70)
+    text(draw, (box[0], box[1]), "better", _LABEL, ACCENT)
+    start, end = (box[0] + 52, box[1] + 28), (box[2] - 4, box[3] - 4)
+    _smooth(sheet, box, lambda pen, at: _arrow(pen, at(start), at(end)))
+    return box
 
 
-def _round_step(least: float) -> float:
-    """1, 2 or 5 times a power of ten, not below `least`."""
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+def _arrow(pen: ImageDraw.ImageDraw, start: tuple[float, float], end: tuple[float, float]) -> None:
+    pen.line((*start, *end), fill=255, width=3 * _FINE)
+    angle = math.atan2(end[1] - start[1], end[0] - start[0])
+    wings = [
+        (end[0] - 14 * _FINE * math.cos(angle + turn), end[1] - 14 * _FINE * math.sin(angle + turn))
+        for turn in (-0.45, 0.45)
+    ]
+    pen.polygon([end, *wings], fill=255)
+
+
+def _mark(sheet: Image.Image, middle: tuple[float, float], *, hollow: bool) -> None:
+    x, y = middle
+    around = (x - _RADIUS - 2, y - _RADIUS - 2, x + _RADIUS + 2, y + _RADIUS + 2)
+    discs = [(_RADIUS + 1, PAPER), (_RADIUS, FAINT if hollow else ACCENT), *([(_RADIUS - 3, PAPER)] if hollow else [])]
+    for radius, colour in discs:
+
+        def disc(pen: ImageDraw.ImageDraw, at: _At, radius: int = radius) -> None:
+            pen.ellipse((*at((x - radius, y - radius)), *at((x + radius, y + radius))), fill=255)
+
+        _smooth(sheet, around, disc, colour)
+
+
+def _smooth(
+    sheet: Image.Image,
+    box: Box,
+    paint: Callable[[ImageDraw.ImageDraw, _At], None],
+    colour: tuple[int, int, int] = ACCENT,
+) -> None:
+    """Paint without stairs: on a mask some times as large, scaled down."""
+    left, top = math.floor(box[0]), math.floor(box[1])
+    size = (math.ceil(box[2]) - left, math.ceil(box[3]) - top)
+    mask = Image.new("L", (size[0] * _FINE, size[1] * _FINE))
+    paint(ImageDraw.Draw(mask), lambda place: ((place[0] - left) * _FINE, (place[1] - top) * _FINE))
+    mask = mask.resize(size, Image.Resampling.BOX)
+    sheet.paste(Image.new("RGB", size, colour), (left, top), mask)
+
+
+def _pieces(note: str, width: float) -> list[str]:
+    """Lines of a note; one without spaces, as JSON may be, is broken anywhere."""
+    lines: list[str] = []
+    for piece in wrap(note, width, _NOTE):
+        rest = piece
+        while font(_NOTE).getlength(rest) > width:
+            cut = next(i for i in range(len(rest) - 1, 0, -1) if font(_NOTE).getlength(rest[:i]) <= width)
+            lines.append(rest[:cut])
+            rest = rest[cut:]
+        lines.append(rest)
+    return lines

@@ -1,180 +1,172 @@
-"""The perception-distortion plot as a page: any of the distances, numbers at a touch, and the table of means."""
+"""The plot of perception against distortion as one HTML page: a plot for each distance, and the table."""
 
 from __future__ import annotations
 
-import html
-import json
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from html import escape
 
-from opsin.report.drawing import ACCENT, FAINT, INK, LINE
-from opsin.report.tradeoff import FILTERS, Plot, Point, arrange
+from opsin.report.drawing import font
+from opsin.report.scatter import axis_of, leader, place_labels
+from opsin.report.tradeoff import FILTERS, Point, drawn
 
-_WIDTH, _HEIGHT = 760, 480
-_BOX = (76.0, 40.0, 736.0, 416.0)
+# In units of the picture, which is as wide as a phone's screen or a half of a computer's; so is its type.
+_WIDTH, _HEIGHT, _RADIUS, _TYPE = 440.0, 380.0, 6.0, 13
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 428.0, 12.0, 328.0
+_BEST = ' class="best"'
 
-_STYLE = f"""
-:root {{ color: rgb{INK}; font: 16px/1.45 system-ui, sans-serif; }}
-body {{ margin: 0 auto; max-width: 60rem; padding: 1rem; }}
-h1 {{ font-size: 1.4rem; margin: .2rem 0 .8rem; }}
-label, .note, caption {{ color: rgb{FAINT}; }}
-select {{ font: inherit; padding: .2rem .4rem; max-width: 100%; }}
-svg {{ width: 100%; height: auto; }} svg[hidden] {{ display: none; }}
-svg text {{ font: 15px system-ui, sans-serif; fill: rgb{INK}; }}
-svg .faint, svg .filter text {{ fill: rgb{FAINT}; }}
-svg line {{ stroke: rgb{LINE}; }} svg line.axis, svg path.arrow {{ stroke: rgb{FAINT}; fill: none; }}
-svg circle {{ fill: rgb{ACCENT}; }} svg .filter circle {{ fill: rgb{FAINT}; }}
-svg polyline {{ fill: none; stroke: #eec4b2; stroke-width: 3; }}
-svg g.mark:focus {{ outline: none; }}
-svg g.mark:focus circle, svg g.mark:hover circle {{ stroke: rgb{INK}; stroke-width: 3; }}
-#said {{ min-height: 1.5em; font-variant-numeric: tabular-nums; }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-th, td {{ padding: .3rem .7rem; border-bottom: 1px solid rgb{LINE}; text-align: right; }}
-th:first-child, td:first-child {{ text-align: left; }}
-th button {{ all: unset; cursor: pointer; }} th button:focus-visible {{ outline: 2px solid rgb{ACCENT}; }}
-td.best {{ font-weight: 600; }}
-.note {{ font-size: .8rem; overflow-wrap: anywhere; }}
-@media (max-width: 40rem) {{ svg text {{ font-size: 21px; }} }}
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1c1e22;--faint:#5f6570;--paper:#fff;--line:#e2e5ea;--accent:#c24a20}
+@media(prefers-color-scheme:dark){:root{--ink:#eceef2;--faint:#a3a9b4;--paper:#16181c;--line:#32363d;--accent:#f08a5d}}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:76rem;padding:1rem;background:var(--paper);color:var(--ink);
+font:1rem/1.45 system-ui,sans-serif}
+h1{font-size:1.5rem;font-weight:600;margin:.5rem 0}h2{font-size:1.05rem;font-weight:600;margin:0 0 .4rem}
+p{max-width:46rem;color:var(--faint);margin:.5rem 0 1.2rem}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1.5rem}
+figure{margin:0;max-width:44rem}svg{display:block;width:100%;height:auto;font-size:13px;touch-action:manipulation}
+svg text{fill:var(--ink)}svg .tick{fill:var(--faint);font-size:12px}svg text.better{fill:var(--accent)}
+.grid{stroke:var(--line)}.axis,.leader{stroke:var(--faint);fill:none}.arrow{stroke:var(--accent);fill:none}
+.point{cursor:pointer;outline:none}.point circle{fill:var(--accent);stroke:var(--paper);stroke-width:1.5}
+.point.filter circle{fill:var(--paper);stroke:var(--faint);stroke-width:2}
+.point.on .dot,.point:focus-visible .dot{stroke:var(--ink);stroke-width:2.5}
+.point.on text{font-weight:700}
+.said{min-height:1.5em;margin:.3rem 0 0;color:var(--ink);font-variant-numeric:tabular-nums}
+.scroll{overflow-x:auto;margin:1.8rem 0 1rem}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}
+th,td{text-align:right;padding:.35rem .9rem .35rem 0;border-bottom:1px solid var(--line);font-weight:400}
+thead th{color:var(--faint)}th:first-child{text-align:left}td.best{font-weight:700}tr.on{background:var(--line)}
+small{color:var(--faint);overflow-wrap:anywhere;display:block}
 """
 
+# What is pointed at, tapped or reached by the keyboard says its numbers, and shows where it is everywhere.
 _SCRIPT = """
-const chosen = document.getElementById("metric"), said = document.getElementById("said");
-const show = () => document.querySelectorAll("svg").forEach(
-  plot => plot.toggleAttribute("hidden", plot.dataset.metric !== chosen.value));
-chosen.addEventListener("change", () => { show(); said.textContent = ""; });
-document.querySelectorAll("g.mark").forEach(mark => {
-  const tell = () => { said.textContent = mark.querySelector("title").textContent; };
-  ["mouseenter", "focus", "click"].forEach(event => mark.addEventListener(event, tell));
-});
-document.querySelectorAll("th button").forEach((button, column) => button.addEventListener("click", () => {
-  const body = document.querySelector("tbody"), down = button.dataset.down !== "1";
-  const value = row => row.cells[column].dataset.value;
-  const order = (a, b) => column ? value(a) - value(b) : value(a).localeCompare(value(b));
-  [...body.rows].sort((a, b) => (down ? -1 : 1) * order(a, b)).forEach(row => body.append(row));
-  button.dataset.down = down ? "1" : "0";
-}));
-show();
+const all=[...document.querySelectorAll('[data-model]')];
+function show(model){
+  for(const one of all)one.classList.toggle('on',one.dataset.model===model);
+  for(const figure of document.querySelectorAll('figure')){
+    const point=[...figure.querySelectorAll('.point')].find(p=>p.dataset.model===model);
+    figure.querySelector('.said').textContent=point?point.getAttribute('aria-label'):'';
+  }
+}
+for(const one of all)for(const event of ['pointerenter','focus','click'])
+  if(one.tagName==='TR'||event==='focus')one.addEventListener(event,()=>show(one.dataset.model));
+// A name is its model's; elsewhere it is the nearest point, of several that lie on each other.
+for(const svg of document.querySelectorAll('svg'))for(const event of ['pointermove','click'])
+  svg.addEventListener(event,e=>{
+    const far=p=>{const b=p.querySelector('.dot').getBoundingClientRect();
+      return Math.hypot(b.x+b.width/2-e.clientX,b.y+b.height/2-e.clientY)};
+    const name=e.target.closest('.point text');
+    if(name)return show(name.parentNode.dataset.model);
+    const near=[...svg.querySelectorAll('.point')].sort((a,b)=>far(a)-far(b))[0];
+    if(near&&far(near)<24)show(near.dataset.model);
+  });
 """
 
 
 def tradeoff_page(
     points: Mapping[str, Sequence[Point]],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, str | float]],
     *,
     title: str,
     notes: Sequence[str] = (),
     higher: Sequence[str] = ("psnr", "ssim"),
 ) -> str:
-    """One page that needs no other file and no network.
+    """One HTML page that needs nothing beside it.
 
     Args:
-        points: for each perceptual distance the models' places; the last one is shown first.
-        rows: of the table: "model" and its means by metric, the same in all.
-        title: what is shown.
-        notes: lines at the foot.
-        higher: metrics of which more is better.
+        points: distance -> a point for each model.
+        rows: "model" and the mean of each metric; the table.
+        title: at the head.
+        notes: lines at the foot, small.
+        higher: metrics of which more is better; of the others, less is.
     """
-    first = list(points)[-1]
-    options = "".join(
-        f'<option value="{_safe(name)}"{" selected" if name == first else ""}>{_safe(name)}</option>' for name in points
-    )
-    plots = "\n".join(_svg(metric, found, shown=metric == first) for metric, found in points.items())
-    foot = "".join(f'<p class="note">{_safe(note)}</p>' for note in notes)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_safe(title)}</title>
-<link rel="icon" href="data:,">
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>{_safe(title)}</h1>
-<p><label for="metric">Perceptual distance</label> <select id="metric">{options}</select></p>
-{plots}
-<p id="said" role="status"></p>
-<div class="wide">{_table(rows, higher)}</div>
-{foot}
-<script>{_SCRIPT}</script>
-</body>
-</html>
-"""
-
-
-def _svg(metric: str, points: Sequence[Point], *, shown: bool) -> str:
-    plot = arrange(points, _BOX, lambda name: 8.5 * len(name))
-    left, top, right, bottom = _BOX
-    parts = [*_axes(plot)]
-    parts.append(
-        f'<text class="faint" x="{(left + right) / 2}" y="{bottom + 54}" text-anchor="middle">PSNR on Y, dB</text>'
-    )
-    # Over the plot: in the corner it would lie on the best of all.
-    parts.append(f'<path class="arrow" d="M{right - 16} {top - 24}l14 14m-9 0h9v-9"/>')
-    parts.append(f'<text class="faint" x="{right - 24}" y="{top - 10}" text-anchor="end">better</text>')
-    parts.append(f'<text class="faint" x="4" y="{top - 10}">{_safe(metric)}</text>')
-    if len(plot.front) > 1:
-        parts.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in plot.front)}"/>')
-    for mark in plot.marks:
-        anchor = {"left": "end", "right": "start", "middle": "middle"}[mark.side]
-        name = _safe(mark.point.name)
-        told = f"{name}: PSNR {mark.point.psnr:.2f} dB, {_safe(metric)} {mark.point.distance:.4f}"
-        kind = "mark filter" if mark.point.name in FILTERS else "mark"
-        parts.append(
-            f'<g class="{kind}" tabindex="0" role="img" aria-label="{told}"><title>{told}</title>'
-            f'<circle cx="{mark.x:.1f}" cy="{mark.y:.1f}" r="8"/>'
-            f'<text x="{mark.tx:.1f}" y="{mark.ty + 5:.1f}" text-anchor="{anchor}">{name}</text></g>'
-        )
-    hidden = "" if shown else " hidden"
+    plots = "".join(_figure(metric, some) for metric, some in points.items())
+    foot = "".join(f"<small>{escape(note)}</small>" for note in notes)
     return (
-        f'<svg data-metric="{_safe(metric)}" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="group" '
-        f'aria-label="PSNR against {_safe(metric)}"{hidden}>\n' + "\n".join(parts) + "\n</svg>"
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
+        "<p>To the right, pixels are closer to the photo's; further down, it looks closer to the photo, as a network "
+        "sees it. Hollow: filters, no networks. Point at a model, or tap it, for its numbers.</p>"
+        f'<div class="plots">{plots}</div>{_table(rows, higher)}{foot}<script>{_SCRIPT}</script></body></html>\n'
     )
 
 
-def _axes(plot: Plot) -> list[str]:
-    left, top, right, bottom = _BOX
+def _figure(metric: str, points: Sequence[Point]) -> str:
+    shown, left_out = drawn(points)
+    across, upward = (axis_of(v or [0.0]) for v in ([p.psnr for p in shown], [p.distance for p in shown]))
     parts = []
-    for tick in plot.x.ticks:
-        x = plot.x.place(tick)
-        parts.append(f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
-        label = plot.x.label(tick)
-        parts.append(f'<text class="faint" x="{x:.1f}" y="{bottom + 24}" text-anchor="middle">{label}</text>')
-    for tick in plot.y.ticks:
-        y = plot.y.place(tick)
-        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
-        label = plot.y.label(tick)
-        parts.append(f'<text class="faint" x="{left - 8}" y="{y + 5:.1f}" text-anchor="end">{label}</text>')
-    parts.append(f'<line class="axis" x1="{left}" y1="{bottom}" x2="{right}" y2="{bottom}"/>')
-    parts.append(f'<line class="axis" x1="{left}" y1="{top}" x2="{left}" y2="{bottom}"/>')
-    return parts
-
-
-def _table(rows: Sequence[Mapping[str, Any]], higher: Sequence[str]) -> str:
-    metrics = [name for name in rows[0] if name != "model"]
-    heads = "".join(
-        f'<th scope="col"><button type="button">{_safe(name)}{_arrow(name, higher)}</button></th>'
-        for name in ("model", *metrics)
+    for tick in across.ticks:
+        x = _LEFT + across.place(tick) * (_RIGHT - _LEFT)
+        parts.append(f'<path class="grid" d="M{x:.1f} {_TOP}V{_BOTTOM}"/>')
+        parts.append(_text(x, _BOTTOM + 17, across.label(tick), "middle", "tick"))
+    for tick in upward.ticks:
+        y = _BOTTOM - upward.place(tick) * (_BOTTOM - _TOP)
+        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_RIGHT}"/>')
+        parts.append(_text(_LEFT - 6, y + 4, upward.label(tick), "end", "tick"))
+    parts.append(f'<path class="axis" d="M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}"/>')
+    parts.append(_text(_RIGHT, _HEIGHT - 12, "PSNR in dB: more is closer", "end"))
+    middles = [
+        (
+            _LEFT + across.place(p.psnr) * (_RIGHT - _LEFT),
+            _BOTTOM - upward.place(p.distance) * (_BOTTOM - _TOP),
+        )
+        for p in shown
+    ]
+    hint = (_RIGHT - 76, _BOTTOM - 46, _RIGHT - 6, _BOTTOM - 6)
+    if any(hint[0] - 14 < x and hint[1] - 14 < y for x, y in middles):
+        hint = (hint[0], _TOP + 6, hint[2], _TOP + 46)
+    x, y = hint[:2]
+    parts.append(_text(x, y + 12, "better", "start", "better"))
+    parts.append(f'<path class="arrow" d="M{x + 38} {y + 18}L{x + 66} {y + 34}M{x + 57} {y + 35}h9l-4 -8"/>')
+    # The reader's typeface may be wider than ours.
+    sizes = [(1.12 * font(_TYPE).getlength(p.model), _TYPE + 3.0) for p in shown]
+    boxes = place_labels(middles, sizes, (_LEFT + 3, _TOP, _RIGHT, _BOTTOM - 3), radius=_RADIUS, taken=[hint])
+    for middle, box in zip(middles, boxes, strict=True):
+        if (end := leader(middle, box, _RADIUS)) is not None:
+            parts.append(f'<path class="leader" d="M{middle[0]:.1f} {middle[1]:.1f}L{end[0]:.1f} {end[1]:.1f}"/>')
+    for p, (x, y), box in zip(shown, middles, boxes, strict=True):
+        said = escape(f"{p.model}: {p.psnr:.2f} dB, {metric} {p.distance:.4f}", quote=True)
+        # On the side of its point, a label stays beside it whatever typeface there is.
+        left = box[2] < x
+        parts.append(
+            f'<g class="point{" filter" if p.model in FILTERS else ""}" data-model="{escape(p.model, quote=True)}" '
+            f'tabindex="0" role="img" aria-label="{said}">'
+            f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{_RADIUS}"/>'
+            + _text(box[2] if left else box[0], box[3] - 4, p.model, "end" if left else "start")
+            + "</g>"
+        )
+    gone = "".join(f"<small>{escape(line)}</small>" for line in left_out)
+    return (
+        f"<figure><h2>{escape(metric)}: less is closer</h2>"
+        f'<svg viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="group" aria-label="PSNR and {escape(metric, quote=True)}">'
+        f'{"".join(parts)}</svg><div class="said" aria-live="polite"></div>{gone}</figure>'
     )
-    best = {name: (max if name in higher else min)(row[name] for row in rows) for name in metrics}
-    lines = []
+
+
+def _text(x: float, y: float, content: str, anchor: str, kind: str = "") -> str:
+    chosen = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{chosen}>{escape(content)}</text>'
+
+
+def _table(rows: Sequence[Mapping[str, str | float]], higher: Sequence[str]) -> str:
+    metrics = [name for name in (rows[0] if rows else {}) if name != "model"]
+    best = {}
+    for metric in metrics:
+        values = [float(row[metric]) for row in rows if not math.isnan(float(row[metric]))]
+        if values:
+            best[metric] = (max if metric in higher else min)(values)
+    head = "".join(f'<th scope="col">{escape(m)} {"↑" if m in higher else "↓"}</th>' for m in metrics)
+    body = []
     for row in rows:
-        cells = [f'<td data-value="{_safe(str(row["model"]))}">{_safe(str(row["model"]))}</td>']
-        for name in metrics:
-            marked = ' class="best"' if row[name] == best[name] else ""
-            shown = f"{row[name]:.2f}" if name == "psnr" else f"{row[name]:.4f}"
-            cells.append(f"<td{marked} data-value={json.dumps(str(float(row[name])))}>{shown}</td>")
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    body = "\n".join(lines)
-    return f"<table><thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
-
-
-def _arrow(name: str, higher: Sequence[str]) -> str:
-    if name == "model":
-        return ""
-    return " ↑" if name in higher else " ↓"
-
-
-def _safe(content: str) -> str:
-    return html.escape(content, quote=True)
+        cells = "".join(
+            f"<td{_BEST if float(row[m]) == best.get(m) else ''}>{float(row[m]):.{2 if m == 'psnr' else 4}f}</td>"
+            for m in metrics
+        )
+        name = str(row["model"])
+        body.append(f'<tr data-model="{escape(name, quote=True)}"><th scope="row">{escape(name)}</th>{cells}</tr>')
+    return (
+        f'<div class="scroll" tabindex="0"><table><thead><tr><th scope="col">model</th>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from opsin.superres.degradations import Degradation
+from opsin.training.cache import opened
 from opsin.training.data import ImageFolder, middle_square
 
 
@@ -49,7 +50,7 @@ class PairFolder(ImageFolder):
         self.factor, self.degradation = scale, degradation
 
     def cut(self, image: Tensor, path: Path, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """A small and a large crop.
+        """A small and a large crop of an image as it is kept.
 
         Raises:
             TooSmallError: the image has no crop of that size.
@@ -69,12 +70,11 @@ class PairFolder(ImageFolder):
         around = self.degradation.margin
         margin = 0 if around is None else -(-around // s)
         first_row, first_column = max(top - margin, 0), max(left - margin, 0)
-        seen = image[
-            :, first_row * s : (top + side + margin) * s, first_column * s : (left + side + margin) * s
-        ].contiguous()
+        rows = slice(first_row * s, (top + side + margin) * s)
+        seen = opened(image[:, rows, first_column * s : (left + side + margin) * s]).contiguous()
         y, x = top - first_row, left - first_column
         small = rounded(self.degradation(seen, rng))[:, y : y + side, x : x + side]
-        return small, image[:, top * s : top * s + self.crop, left * s : left * s + self.crop]
+        return small, opened(image[:, top * s : top * s + self.crop, left * s : left * s + self.crop])
 
     def middle(self, image: Tensor, path: Path) -> tuple[Tensor, ...]:
         """The crops in the middle of an image, always degraded alike.

@@ -14,7 +14,7 @@ from opsin.images import read_image
 class ImageCache:
     """Reads images, and keeps those read last up to a number of bytes.
 
-    Images of 8 bits, which most are, are kept as such and come out as they were read, to the bit.
+    Images of 8 bits, which most are, are kept as such: `opened` makes of any part of them what was read, to the bit.
 
     Args:
         limit: bytes; 0 keeps nothing.
@@ -26,7 +26,7 @@ class ImageCache:
         self._kept: OrderedDict[Path, Tensor] = OrderedDict()
 
     def read(self, path: Path) -> Tensor:
-        """What `read_image` gives, (1,3,H,W).
+        """The image (1,3,H,W) as it is kept: see `opened`.
 
         Raises:
             ImageError: the file cannot be read.
@@ -34,9 +34,8 @@ class ImageCache:
         kept = self._kept.get(path)
         if kept is not None:
             self._kept.move_to_end(path)
-            return _opened(kept)
-        image = read_image(path)
-        packed = _packed(image)
+            return kept
+        packed = _packed(read_image(path))
         size = _bytes(packed)
         if size <= self.limit:
             self._kept[path] = packed
@@ -44,7 +43,13 @@ class ImageCache:
             while self.size > self.limit:
                 _, oldest = self._kept.popitem(last=False)
                 self.size -= _bytes(oldest)
-        return image
+        return packed
+
+
+def opened(kept: Tensor) -> Tensor:
+    """An image as it was read, in [0,1], of one that is kept or of a part of it."""
+    # As reading divides: a product with 1/255 would differ in the last bit.
+    return kept.float() / 255 if kept.dtype == torch.uint8 else kept
 
 
 def _bytes(image: Tensor) -> int:
@@ -53,9 +58,4 @@ def _bytes(image: Tensor) -> int:
 
 def _packed(image: Tensor) -> Tensor:
     small = (image * 255).round_().to(torch.uint8)
-    return small if torch.equal(_opened(small), image) else image
-
-
-def _opened(kept: Tensor) -> Tensor:
-    # As reading divides: a product with 1/255 would differ in the last bit.
-    return kept.float() / 255 if kept.dtype == torch.uint8 else kept
+    return small if torch.equal(opened(small), image) else image

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from opsin.errors import ImageError, InputError
 from opsin.images import read_image
 from opsin.images.listing import find_images
-from opsin.training.cache import ImageCache
+from opsin.training.cache import ImageCache, opened
 
 
 class Batch(NamedTuple):
@@ -111,7 +111,7 @@ class ImageFolder(Dataset[Sample]):
         )
 
     def cut(self, image: Tensor, path: Path, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """The tensors of one crop of an image (3,H,W).
+        """The tensors of one crop of an image (3,H,W) as it is kept, see `opened`.
 
         Raises:
             TooSmallError: the image has no crop of that size.
@@ -123,7 +123,7 @@ class ImageFolder(Dataset[Sample]):
             side = max(1, round(min(height, width) / rng.uniform(low, high)))
         self.check_size(image, path)
         top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        square = image[:, top : top + side, left : left + side]
+        square = opened(image[:, top : top + side, left : left + side])
         if rng.random() < 0.5:
             square = square.flip(-1)
         return (_resized(square, self.crop),)

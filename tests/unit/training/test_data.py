@@ -13,7 +13,7 @@ from torch import Tensor
 
 from opsin.errors import ImageError, InputError
 from opsin.images import read_image
-from opsin.training.cache import ImageCache
+from opsin.training.cache import ImageCache, opened
 from opsin.training.data import ImageFolder, Skipped, TooSmallError, batches
 
 
@@ -148,13 +148,13 @@ def test_the_cache_gives_what_was_read_to_the_bit_and_keeps_its_limit(photos: Pa
     plain = [read_image(path) for path in paths]
     roomy = ImageCache(2**20)
     for _ in range(2):
-        assert all(torch.equal(roomy.read(path), image) for path, image in zip(paths, plain, strict=True))
+        assert all(torch.equal(opened(roomy.read(path)), image) for path, image in zip(paths, plain, strict=True))
     assert roomy.size == sum(image.numel() for image in plain)  # a byte each
     tight = ImageCache(plain[0].numel())
     for path in paths * 2:
         tight.read(path)
         assert tight.size <= tight.limit
-    assert ImageCache(0).read(paths[0]).equal(plain[0])
+    assert opened(ImageCache(0).read(paths[0])).equal(plain[0])
 
 
 def test_the_cache_does_not_read_again(photos: Path) -> None:
@@ -163,6 +163,7 @@ def test_the_cache_does_not_read_again(photos: Path) -> None:
     image = cache.read(path)
     path.unlink()
     assert torch.equal(cache.read(path), image)
+    assert image.dtype == torch.uint8
     with pytest.raises(ImageError):
         ImageCache(0).read(path)
 
@@ -172,6 +173,7 @@ def test_deep_images_are_kept_as_they_are(tmp_path: Path) -> None:
     Image.fromarray(levels).save(tmp_path / "deep.png")
     cache = ImageCache(2**20)
     first = cache.read(tmp_path / "deep.png")
+    assert torch.equal(first, read_image(tmp_path / "deep.png"))
     assert torch.equal(cache.read(tmp_path / "deep.png"), first)
     assert len(first.unique()) > 256
 
