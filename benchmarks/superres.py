@@ -172,6 +172,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="write crops of the first seed to this folder")
     parser.add_argument("--models", type=Path, help="keep the models here")
     args = parser.parse_args()
+    now = revision()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary, "photos")
@@ -195,7 +196,7 @@ def main() -> None:
         content = {
             "command": " ".join(["python", "benchmarks/superres.py", *sys.argv[1:]]),
             "machine": str(machine()),
-            "revision": str(revision()),
+            "revision": str(now),
             "versions": versions("torch", "spandrel", "torchmetrics"),
             "minutes": minutes,
             "seconds": [{name: seconds for name, (_, seconds) in models.items()} for models in trained],

@@ -34,6 +34,13 @@ from opsin.tiles import Tile, Tiling
 
 Features = Mapping[str, Mapping[str, Tensor]]  # extractor key -> tap -> feature
 
+# A pass holds some hundreds of numbers per pixel: more than 16 megapixels do not fit into a good laptop.
+WHOLE_PIXELS, MAX_PIXELS = 4_000_000, 16_000_000
+"""Images are compared whole up to the one, and up to the other where a loss cannot be computed in tiles."""
+
+TILE = 512
+"""Side of the tiles of larger ones."""
+
 
 class _KnownGradient(torch.autograd.Function):
     """Values (N,) of images (N,3,H,W), one each, whose gradients have been computed already."""
@@ -77,6 +84,27 @@ def is_tiled(name: str, term: Term, tile: int) -> bool:
             f"got {term.extractor.spec.network}. Leave it out; memory='low' is for any network."
         )
     return True
+
+
+def tile_for(terms: Mapping[str, Term], height: int, width: int) -> int | None:
+    """The side of the tiles that images of a size are compared in; None if they are compared whole.
+
+    Raises:
+        InputError: they are too large for a loss that cannot be computed in tiles.
+    """
+    if height * width <= WHOLE_PIXELS:
+        return None
+    try:
+        for name, term in terms.items():
+            is_tiled(name, term, TILE)
+    except InputError as error:
+        if height * width > MAX_PIXELS:
+            raise InputError(
+                f"images must have at most {MAX_PIXELS:,} pixels for a loss that cannot be computed in tiles, "
+                f"got {width}x{height}. Make them smaller, or choose another loss."
+            ) from error
+        return None
+    return TILE
 
 
 def tiled_statistics(terms: Iterable[Term], images: Tensor, tile: int) -> dict[str, Tensor]:

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from opsin.loss import PerceptualLoss
     from opsin.results import Evaluation, Signature
 
-# A pass holds some hundreds of numbers per pixel: more than 16 megapixels do not fit into a good laptop. From 4 on it
-# goes tile by tile, where the loss can.
-_WHOLE_PIXELS, _MAX_PIXELS = 4_000_000, 16_000_000
-_TILE = 512
-
 
 def compare(
     reference: Annotated[Path, typer.Argument(metavar="A", help="The reference image.", show_default=False)],
@@ -83,6 +78,7 @@ def compare(
 
     from opsin.devices import find_device
     from opsin.distances import DISTANCES, SpatialDistance
+    from opsin.tiling import tile_for
 
     if heatmap is not None and not issubclass(DISTANCES.get(distance, SpatialDistance), SpatialDistance):
         raise InputError(f"--heatmap must go with a distance that has a map, got {distance}. Try --distance cosine.")
@@ -93,7 +89,7 @@ def compare(
         loss = _make_loss(loss_name, net, layers, distance, weights).to(chosen_device)
         a_there = a.to(chosen_device)
         references: dict[str, Any] = dict.fromkeys(loss.references, a_there)
-        tile = _tile(loss, a.shape[2], a.shape[3])
+        tile = tile_for(loss.terms, a.shape[2], a.shape[3])
         result = loss.evaluate(b.to(chosen_device), **references, maps=heatmap is not None, tile=tile)
     if heatmap is not None and not result.maps:
         raise InputError(f"--heatmap must go with a loss that has a map, got {loss_name}. Try --loss lpips-vgg.")
@@ -161,29 +157,6 @@ def _read_pair(reference: Path, image: Path, background: str, resize: str) -> tu
             f"{b.shape[3]}x{b.shape[2]} ('{image}'). Crop one, or use --resize match."
         )
     return a, b
-
-
-def _tile(loss: PerceptualLoss, height: int, width: int) -> int | None:
-    """The side of the tiles that images of a size are compared in, or None if they are compared whole.
-
-    Raises:
-        InputError: they are too large for a loss that cannot be computed in tiles.
-    """
-    from opsin.tiling import is_tiled
-
-    if height * width <= _WHOLE_PIXELS:
-        return None
-    try:
-        for name, term in loss.terms.items():
-            is_tiled(name, term, _TILE)
-    except InputError as error:
-        if height * width > _MAX_PIXELS:
-            raise InputError(
-                f"images must have at most {_MAX_PIXELS:,} pixels for a loss that cannot be computed in tiles, "
-                f"got {width}x{height}. Make them smaller, e.g. with --resize 1024."
-            ) from error
-        return None
-    return _TILE
 
 
 def _print_table(reference: Path, image: Path, result: Evaluation, signature: Signature) -> None:

@@ -143,8 +143,8 @@ def _measure(
                     too_small += 1
                     continue
                 rows += evaluator.measure(relative.as_posix(), image, small=given)
-            except ImageError as error:
-                failed.append(str(error))
+            except (ImageError, InputError) as error:
+                failed.append(f"{relative}: {error}")
             left = (time.monotonic() - began) / number * (len(paths) - number)
             live.show(f"{number}/{len(paths)}  {time_text(left)} left  {relative}", last=False)
     return Evaluation(tuple(rows), evaluator.signature), failed, too_small

@@ -21,6 +21,7 @@ from opsin.networks import Upscaler
 from opsin.published.listing import LOSSES, make_loss
 from opsin.superres.data import cut_to_multiple, rounded
 from opsin.superres.upscaling import upscale
+from opsin.tiling import tile_for
 from opsin.weights import shift_tolerant
 from opsin.weights.sources import find_official
 
@@ -148,7 +149,8 @@ class Evaluator:
             small: (1,3,H/s,W/s), in place of what the filter makes of it.
 
         Raises:
-            InputError: it is too small, or `small` is no such image.
+            InputError: it is too small, too large for a loss that cannot be computed in tiles, or `small` is no such
+                image.
         """
         large = self.cut(image)
         if not self.fits(image):
@@ -157,7 +159,8 @@ class Evaluator:
                 f"'{name}'. Leave it out."
             )
         references: dict[str, Any] = dict.fromkeys(self.loss.references, large.to(self.device))
-        targets = self.loss.targets(**references)
+        tile = tile_for(self.loss.terms, *large.shape[-2:])
+        targets = self.loss.targets(tile=tile, **references)
         rows = []
         with torch.no_grad():
             for model, result in self.enlarged(image, small=small).items():
@@ -165,7 +168,7 @@ class Evaluator:
                     "psnr": float(psnr_y(result, large, shave=self.shave)),
                     "ssim": float(ssim_y(result, large, shave=self.shave)),
                 }
-                found = self.loss.evaluate(result.to(self.device), targets)
+                found = self.loss.evaluate(result.to(self.device), targets, tile=tile)
                 for loss in self.losses:
                     values[loss] = sum(
                         term.weight * float(found.terms[key])

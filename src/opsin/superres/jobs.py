@@ -11,10 +11,8 @@ from typing import NamedTuple
 from opsin.checks import choice
 from opsin.errors import InputError, OpsinError
 from opsin.files import check_writable
+from opsin.images.listing import SUFFIXES
 from opsin.images.writing import WRITABLE_SUFFIXES, check_suffix
-
-SUFFIXES = (*WRITABLE_SUFFIXES, ".gif")
-"""What files that are images end in."""
 
 FORMATS = ("same", "png", "jpg", "webp", "tif", "bmp")
 _MAGIC = "*?["

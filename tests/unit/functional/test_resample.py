@@ -61,6 +61,24 @@ def test_matlab_of_what_can_be_reckoned_by_hand() -> None:
     np.testing.assert_allclose(small(np.full((4, 4), 0.3), 4, "matlab"), [[0.3]], rtol=0, atol=1e-15)
 
 
+def test_matlab_is_what_others_take_it_for() -> None:
+    """BasicSR 1.4.2's `imresize`, which reckons in single precision, of this image."""
+    i, j = np.mgrid[:8, :12]
+    image = np.sin(0.7 * i + 0.1 * i * j) + 0.2 * j
+    golden = {
+        2: [
+            [0.4316029, 0.9143376, 1.3616216, 1.7688336, 2.1404617, 2.4873152],
+            [0.9844811, 1.0968406, 1.0942696, 1.1406195, 1.3569053, 1.7618423],
+            [-0.1057016, -0.2767424, 0.2022755, 1.1521838, 2.0232291, 2.4794900],
+            [-0.8068847, 0.3922660, 1.6261148, 1.7454258, 1.3504887, 1.6567452],
+        ],
+        4: [[0.7627784, 1.2960236, 2.0613689], [-0.1314790, 1.1987741, 1.8070394]],
+    }
+    for scale, wanted in golden.items():
+        np.testing.assert_allclose(small(image, scale, "matlab"), wanted, rtol=0, atol=5e-7)
+        assert np.abs(small(image, scale, "pillow") - wanted).max() > 1e-3
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_pillow_is_pillow(scale: int) -> None:
     image = picture(6 * scale, 7 * scale).astype(np.float32)

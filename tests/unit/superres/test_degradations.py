@@ -56,6 +56,29 @@ def test_images_smaller_than_the_kernels() -> None:
         assert bool(made.isfinite().all())
 
 
+def test_how_low_the_cutoffs_of_sinc_filters_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As published: π/3 at the least, but π/5 for large kernels in the two rounds, not at the end."""
+    drawn: list[tuple[int, float]] = []
+
+    def noted(size: int, cutoff: float) -> np.ndarray:
+        drawn.append((size, cutoff))
+        return sinc(size, cutoff)
+
+    monkeypatch.setattr("opsin.superres.degradations.second_order.sinc", noted)
+    image = torch.rand(3, 8, 8)
+    for sinc_share, last in [(0.0, 1.0), (1.0, 0.0)]:
+        drawn.clear()
+        make = SecondOrder(2, sinc=sinc_share, last_sinc=last)
+        rng = np.random.default_rng(0)
+        for _ in range(80):
+            make(image, rng)
+        small = min(cutoff for size, cutoff in drawn if size < 13)
+        large = min(cutoff for size, cutoff in drawn if size >= 13)
+        assert np.pi / 3 <= small < 1.2
+        assert (np.pi / 5 <= large < 0.8) if sinc_share else (np.pi / 3 <= large < 1.2)
+        assert max(cutoff for _, cutoff in drawn) <= np.pi
+
+
 def test_the_margin_of_bicubic() -> None:
     """A crop with so much around it gives what the whole image gives there; with less it does not."""
     make = make_degradation("bicubic", 4)
@@ -127,6 +150,13 @@ class TestNoise:
         assert bright > 1.5 * dark > 0
         grey = poisson_noise(halves, 0.2, np.random.default_rng(0), grey=True) - halves
         torch.testing.assert_close(grey[0], grey[1], rtol=0, atol=1e-6)
+
+    def test_poisson_is_of_the_published_strength(self) -> None:
+        """Variance x/v of the image, v the levels in it up to a power of two."""
+        x = torch.linspace(0.2, 0.6, 5).repeat_interleave(20000).reshape(1, 100, 1000).expand(3, 100, 1000)
+        octets = (x * 255).round() / 255
+        noise = poisson_noise(octets, 0.1, np.random.default_rng(0)) - octets
+        assert float(noise.square().mean()) == pytest.approx(0.01 * float(octets.mean()) / 8, rel=0.03)
 
     def test_jpeg(self) -> None:
         image = smooth()

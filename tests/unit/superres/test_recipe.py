@@ -117,6 +117,18 @@ def test_the_first_stage_is_of_pixels_alone(given: Given) -> None:
     assert [name for name, _ in update.losses] == ["generator"]
 
 
+@pytest.mark.parametrize("name", ["esrgan", "real-esrgan"])
+def test_mixed_precision(given: Given, tmp_path: Path, name: str) -> None:
+    plain, mixed = (
+        collect(given, recipe=name, precision=precision, output=tmp_path / precision)
+        for precision in ("float32", "bfloat16")
+    )
+    a, b = (rows(train(SrRecipe(settings), settings)) for settings in (plain, mixed))
+    assert a != b
+    assert [row["loss"] for row in b] == pytest.approx([row["loss"] for row in a], rel=0.1)
+    assert all(t.dtype != torch.bfloat16 for t in load_file(tmp_path / "bfloat16" / "model.safetensors").values())
+
+
 @pytest.mark.parametrize("name", ["psnr", "perceptual"])
 def test_it_learns(given: Given, name: str) -> None:
     recipe = SrRecipe(collect(given, recipe=name, width=8))

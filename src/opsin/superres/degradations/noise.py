@@ -39,11 +39,12 @@ def poisson_noise(image: Tensor, strength: float, rng: np.random.Generator, *, g
 
     Reference: as in Real-ESRGAN's released code.
     """
-    x = (image.clamp(0, 1) * 255).round() / 255
+    octets = (image.clamp(0, 1) * 255).round()
     if grey:
-        x = (x * x.new_tensor(_LUMA).reshape(3, 1, 1)).sum(dim=0, keepdim=True)
-        x = (x * 255).round() / 255
-    levels = 2.0 ** np.ceil(np.log2(max(len(torch.unique(x)), 2)))
+        octets = (octets * octets.new_tensor(_LUMA).reshape(3, 1, 1)).sum(dim=0, keepdim=True).round()
+    x = octets / 255
+    found = int(torch.bincount(octets.flatten().long()).count_nonzero())
+    levels = 2.0 ** np.ceil(np.log2(max(found, 2)))
     counted = torch.from_numpy(rng.poisson((x * levels).numpy()).astype(np.float32)) / levels
     return (image + strength * (counted - x)).clamp(0, 1)
 

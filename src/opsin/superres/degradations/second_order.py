@@ -68,6 +68,9 @@ class SecondOrder(Degradation):
     Raises:
         InputError: a scale below 1.
 
+    Differs from the paper: JPEG is Pillow's, not a differentiable stand-in; what is degraded is the image itself, which
+    the authors sharpen first; values are cut to [0, 1] after each resizing.
+
     Reference: "Real-ESRGAN: training real-world blind super-resolution with pure synthetic data", Wang, Xie, Dong and
     Shan, 2021, https://arxiv.org/abs/2107.10833, and the configuration released with it.
 
@@ -99,7 +102,7 @@ class SecondOrder(Degradation):
         x = jpeg(x, rng.uniform(*self.first.quality))
         x = self._round(self.second, x, small, rng)
         quality = rng.uniform(*self.second.quality)
-        kernel = self._sinc(int(rng.choice(_SIZES)), rng) if rng.random() < self.last_sinc else None
+        kernel = _sinc(int(rng.choice(_SIZES)), math.pi / 3, rng) if rng.random() < self.last_sinc else None
         mode = _mode(rng)
         if rng.random() < 0.5:
             return jpeg(_ringing(_resized(x, small, mode), kernel), quality)
@@ -121,7 +124,8 @@ class SecondOrder(Degradation):
     def _kernel(self, sigma: Range, rng: np.random.Generator) -> Kernel:
         size = int(rng.choice(_SIZES))
         if rng.random() < self.sinc:
-            return self._sinc(size, rng)
+            # Small kernels cannot hold the long waves of a low cutoff.
+            return _sinc(size, math.pi / 3 if size < 13 else math.pi / 5, rng)
         shares = np.asarray(self.kinds)
         kind = int(rng.choice(len(shares), p=shares / shares.sum()))
         wide, long = rng.uniform(*sigma), rng.uniform(*sigma)
@@ -135,9 +139,9 @@ class SecondOrder(Degradation):
         beta = rng.uniform(low, 1) if rng.random() < 0.5 else rng.uniform(1, high)
         return gaussian(size, wide, long, angle, beta=beta, plateau=kind >= 4)
 
-    def _sinc(self, size: int, rng: np.random.Generator) -> Kernel:
-        # Small kernels cannot hold the long waves of a low cutoff.
-        return sinc(size, rng.uniform(math.pi / 3 if size < 13 else math.pi / 5, math.pi))
+
+def _sinc(size: int, lowest: float, rng: np.random.Generator) -> Kernel:
+    return sinc(size, rng.uniform(lowest, math.pi))
 
 
 def _mode(rng: np.random.Generator) -> str:
