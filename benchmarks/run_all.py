@@ -27,6 +27,7 @@ SCRIPTS = {
     "joint_loss": ["--rounds", "1", "--batch", "1", "--size", "32", "--no-memory"],
     "gatys_step": ["--rounds", "1", "--size", "32", "--no-memory"],
     "large_step": ["--rounds", "1", "--size", "128", "--tile", "64"],
+    "superres_step": ["--rounds", "1", "--batch", "1", "--size", "64"],
     "stylize": ["--rounds", "1", "--size", "32", "--steps", "2"],
     "import_time": ["--rounds", "1"],
     "start_time": ["--rounds", "1"],

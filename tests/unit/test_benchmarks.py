@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The modules of the benchmarks, which are scripts and import each other by their bare names."""
     monkeypatch.syspath_prepend(FOLDER)
-    names = ("measuring", "page", "picture", "revision", "import_time", "run_all")
+    names = ("measuring", "page", "picture", "revision", "import_time", "run_all", "superres")
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     for name in names:
         del sys.modules[name]
@@ -236,3 +236,24 @@ def test_a_quick_run_does_not_overwrite_the_page() -> None:
     )
     assert done.returncode == 2
     assert "--docs" in done.stderr
+
+
+def test_verdicts_on_what_losses_buy(bench: SimpleNamespace) -> None:
+    """Each can fail: by a gain that is too small, by PSNR that is not lost, by a distance that is no less."""
+    from opsin.superres.evaluation import Evaluation, Row
+
+    def verdicts(minutes: float = 20.0, **changed: tuple[float, float]) -> list[bool]:
+        plain = {"bicubic": (27.0, 0.4), "psnr": (28.0, 0.3), "perceptual": (27.7, 0.2), "esrgan": (27.5, 0.2)}
+        rows = [
+            Row(image, model, {"psnr": psnr + i, "st-lpips-alex": distance + 0.1 * i})
+            for i, image in enumerate(bench.superres.HELD_OUT)
+            for model, (psnr, distance) in {**plain, **changed}.items()
+        ]
+        return [holds for _, holds in bench.superres.verdicts([Evaluation(tuple(rows), {})] * 2, minutes)]
+
+    assert verdicts() == [True] * 7
+    assert verdicts(bicubic=(27.6, 0.4)) == [False, *[True] * 6]
+    assert verdicts(26.0) == [True, False, *[True] * 5]
+    assert verdicts(perceptual=(28.1, 0.35)) == [True, True, True, False, False, True, True]
+    assert verdicts(esrgan=(27.5, 0.3)) == [*[True] * 6, False]
+    assert bench.superres.text([1.0, 2.0, 3.0]) == "+2.000 ± 0.577"
