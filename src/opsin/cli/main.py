@@ -88,7 +88,9 @@ def run(arguments: list[str]) -> int:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
             raise
-        return _complain("not enough memory for images of this size. Make them smaller with --resize.")
+        return _complain(
+            "not enough memory for images of this size. Make them smaller, or the tiles where there is --tile."
+        )
     if status == _INTERRUPTED:
         return _complain("interrupted", status)
     return status if isinstance(status, int) else 0

@@ -352,6 +352,15 @@ def _luma(image: Tensor, shave: int) -> Tensor:
     return y[..., shave : y.shape[-2] - shave, shave : y.shape[-1] - shave]
 
 
+def check_metrics() -> None:
+    """Raise unless PSNR and SSIM can be measured.
+
+    Raises:
+        MissingExtraError: torchmetrics is not installed.
+    """
+    _metrics()
+
+
 def _metrics() -> Any:
     try:
         import torchmetrics.functional.image

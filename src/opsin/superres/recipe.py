@@ -22,8 +22,10 @@ from opsin.networks import Network, Upscaler, load_upscaler, make_discriminator,
 from opsin.published.listing import make_loss
 from opsin.superres.data import PairFolder, cut_to_multiple, rounded
 from opsin.superres.degradations import make_degradation
+from opsin.superres.evaluation import check_metrics, psnr_y
 from opsin.superres.settings import JOHNSON, NONE, SrSettings
 from opsin.superres.upscaling import upscale
+from opsin.tiling import tile_for
 from opsin.training import Recipe, Settings, Updates
 from opsin.training.recipe import rate_factor
 
@@ -75,6 +77,8 @@ class SrRecipe(Recipe):
         self.variation = TotalVariation() if settings.tv else None
         self.degradation = make_degradation(settings.degradation, settings.scale, kind=settings.downscale)
         self.validate_every = settings.val_every if settings.val_fraction else 0
+        if self.validate_every:
+            check_metrics()  # what is missing is said before the work begins
 
     def folder(self, settings: Settings) -> PairFolder:
         """Pairs of crops.
@@ -154,7 +158,7 @@ class SrRecipe(Recipe):
     def _distance(self, loss: PerceptualLoss, made: Tensor, large: Tensor) -> Tensor:
         (reference,) = loss.references  # some call it style
         references: dict[str, Any] = {reference: large}
-        return loss.evaluate(made, **references).total.mean()
+        return loss.evaluate(made, **references, tile=tile_for(loss.terms, *large.shape[-2:])).total.mean()
 
     def sample(self, network: nn.Module, images: tuple[Tensor, ...]) -> Tensor:
         """The small images, enlarged without more, in a row; below what the network makes of them, and the photos."""
@@ -164,15 +168,18 @@ class SrRecipe(Recipe):
         return torch.cat(list(rows), dim=1)
 
     def validate(self, network: Any, paths: Sequence[Path]) -> Mapping[str, float]:
-        """PSNR on Y and the perceptual loss of the held-out files, each whole; one that cannot be read is left out."""
-        from opsin.superres.evaluation import psnr_y
+        """PSNR on Y and the perceptual loss of the held-out files, each whole.
 
+        One that cannot be read, or is smaller than a crop, is left out.
+        """
         found: list[dict[str, float]] = []
         device = next(network.parameters()).device
         for number, path in enumerate(paths):
             try:
                 large = cut_to_multiple(read_image(path), self.settings.scale)
             except ImageError:
+                continue
+            if min(large.shape[-2:]) < self.settings.crop:
                 continue
             small = self.degradation(large[0], np.random.default_rng((self.settings.seed, number, 3)))[None]
             made = upscale(network, rounded(small).to(device)).cpu()
