@@ -34,7 +34,7 @@ from opsin.images import read_image, save_pil
 from opsin.networks import load_upscaler
 from opsin.report.environment import machine, versions
 from opsin.report.sheet import contact_sheet
-from opsin.superres.evaluation import Evaluation, Evaluator
+from opsin.superres.evaluation import Evaluation, Evaluator, why_not_at_hand
 from opsin.superres.recipe import SrRecipe
 from opsin.superres.settings import SrSettings
 from opsin.training import train
@@ -94,7 +94,8 @@ def run(options: Mapping[str, Any]) -> tuple[Path, float]:
 
 def judge(models: Mapping[str, Path]) -> Evaluation:
     """The models and the filters on the photos that are held out."""
-    evaluator = Evaluator({name: load_upscaler(path).network for name, path in models.items()}, 4)
+    losses = [name for name in UNSEEN if why_not_at_hand(name) is None]
+    evaluator = Evaluator({name: load_upscaler(path).network for name, path in models.items()}, 4, losses=losses)
     rows = [row for name in HELD_OUT for row in evaluator.measure(name, read_image(photo(name)))]
     return Evaluation(tuple(rows), evaluator.signature)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -175,3 +177,17 @@ def test_what_is_refused(call, photos, model, tmp_path, noise):
     call("evaluate", "sr", *data, *FAST, "--shave", "-1").refuses("shave", "-1")
     call("evaluate", "sr", *data, *FAST, "-o", photos / "a.png").refuses("must be a folder")
     call("evaluate", "sr", *data, *FAST, "-o", tmp_path / "no" / "out").refuses("in a folder that exists")
+
+
+def test_no_space_left_is_a_line_and_no_file_is_half_written(call, photos, tmp_path, monkeypatch):
+    plain = Path.write_text
+
+    def write(path: Path, text: str, *rest: Any, **options: Any) -> int:
+        if "tradeoff" in path.name:
+            plain(path, text[:100], *rest, **options)
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return plain(path, text, *rest, **options)
+
+    monkeypatch.setattr(Path, "write_text", write)
+    call("evaluate", "sr", "--data", photos, *FAST, "-o", tmp_path / "out").refuses("No space left on device")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"scores.json", "scores.csv"}
