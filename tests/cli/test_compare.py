@@ -434,10 +434,10 @@ def test_the_total_is_whole_on_any_width(call, pair, monkeypatch, columns):
 
 @pytest.mark.parametrize("loss", [SMALL[:-1], ("--net", "vgg11", "--weights", "random", "--distance", "gram")])
 def test_large_images_are_compared_in_tiles(call, pair, monkeypatch, loss):
-    module = importlib.import_module("opsin.cli.compare")
+    module = importlib.import_module("opsin.tiling")
     whole = json.loads(call("compare", *pair, *loss, "--json").succeeds())
-    monkeypatch.setattr(module, "_WHOLE_PIXELS", 1000)
-    monkeypatch.setattr(module, "_TILE", 32)
+    monkeypatch.setattr(module, "WHOLE_PIXELS", 1000)
+    monkeypatch.setattr(module, "TILE", 32)
     sizes = []
     monkeypatch.setattr("opsin.tiling.Tiling", lambda *a: sizes.append(a[-1]) or Tiling(*a))
     tiled = json.loads(call("compare", *pair, *loss, "--json").succeeds())
@@ -447,10 +447,10 @@ def test_large_images_are_compared_in_tiles(call, pair, monkeypatch, loss):
 
 
 def test_the_heat_map_of_tiles_is_that_of_the_whole(call, pair, tmp_path, monkeypatch):
-    module = importlib.import_module("opsin.cli.compare")
+    module = importlib.import_module("opsin.tiling")
     call("compare", *pair, *SMALL, "--heatmap", "whole.png").succeeds()
-    monkeypatch.setattr(module, "_WHOLE_PIXELS", 1000)
-    monkeypatch.setattr(module, "_TILE", 32)
+    monkeypatch.setattr(module, "WHOLE_PIXELS", 1000)
+    monkeypatch.setattr(module, "TILE", 32)
     call("compare", *pair, *SMALL, "--heatmap", "tiled.png").succeeds()
     whole, tiled = (
         np.asarray(Image.open(tmp_path / f"{n}.png").convert("RGB")).astype(int) for n in ("whole", "tiled")
@@ -459,10 +459,10 @@ def test_the_heat_map_of_tiles_is_that_of_the_whole(call, pair, tmp_path, monkey
 
 
 def test_images_that_are_too_large_for_a_loss_without_tiles(call, pair, monkeypatch):
-    module = importlib.import_module("opsin.cli.compare")
-    monkeypatch.setattr(module, "_WHOLE_PIXELS", 1000)
+    module = importlib.import_module("opsin.tiling")
+    monkeypatch.setattr(module, "WHOLE_PIXELS", 1000)
     call("compare", *pair, "--loss", "watson-dft", "--json").succeeds()  # of the pixels: never in tiles
-    monkeypatch.setattr(module, "_MAX_PIXELS", 2000)
+    monkeypatch.setattr(module, "MAX_PIXELS", 2000)
     call("compare", *pair, "--loss", "strotss", "--weights", "random").refuses(
         "at most 2,000 pixels for a loss that cannot be computed in tiles", "--resize"
     )

@@ -58,9 +58,11 @@ def test_a_config_file_holds_every_value(call, studio):
     first, again = ((studio / run / "model.safetensors").read_bytes() for run in ("run", "again"))
     assert first == again
     (studio / "wrong.yaml").write_text("recipe: esrgan\npretrain_step: 5\n")
-    call(*train("--config", "wrong.yaml")).refuses("unknown setting 'pretrain_step'", "did you mean 'pretrain_steps'")
+    call(*train("--config", "wrong.yaml", run="new")).refuses(
+        "unknown setting 'pretrain_step'", "did you mean 'pretrain_steps'"
+    )
     (studio / "style.yaml").write_text("kind: style\n")
-    call(*train("--config", "style.yaml")).refuses("config must be of 'sr' training, got 'style'")
+    call(*train("--config", "style.yaml", run="new")).refuses("config must be of 'sr' training, got 'style'")
 
 
 def test_small_images_are_counted(call, studio, noise):

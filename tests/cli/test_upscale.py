@@ -213,6 +213,39 @@ def test_tiles_that_may_be_seen_are_told(call, tmp_path, noise):
     np.testing.assert_array_equal(levels(tmp_path / "b.png"), doubled(levels(tmp_path / "a.png")))
 
 
+# --- models
+
+
+def test_a_trained_network_and_its_onnx_file_in_tiles_make_the_same(call, tmp_path, noise):
+    from opsin.networks import make_upscaler, save_network
+
+    torch.manual_seed(0)
+    save_network(tmp_path / "model.safetensors", make_upscaler("edsr", 2, width=8, blocks=1), {"step": 3})
+    noise(50, 37).save(tmp_path / "a.png")
+    call("export", "model.safetensors", "model.onnx").succeeds()
+    for name, model, tile in (
+        ("whole", "model.safetensors", 0),
+        ("ours", "model.safetensors", 16),
+        ("onnx", "model.onnx", 16),
+    ):
+        call("upscale", "a.png", "-o", f"{name}.png", "--model", model, "--tile", tile, "--device", "cpu").succeeds()
+    whole = levels(tmp_path / "whole.png").astype(int)
+    assert whole.shape == (74, 100, 3)
+    for name in ("ours", "onnx"):
+        # What lies between two levels may be rounded to either.
+        assert np.abs(levels(tmp_path / f"{name}.png") - whole).max() <= 1
+
+
+def test_a_network_of_another_kind(call, tmp_path, noise):
+    from opsin.networks import ImageTransformNet, save_network
+
+    save_network(tmp_path / "style.safetensors", ImageTransformNet(width=4, blocks=1), {})
+    noise(5, 4).save(tmp_path / "a.png")
+    call("upscale", "a.png", "-o", "b.png", "--model", "style.safetensors").refuses(
+        "model must be one that enlarges images", "style.safetensors"
+    )
+
+
 # --- what may go wrong
 
 

@@ -99,6 +99,8 @@ class _Loop:
     ) -> None:
         self.recipe, self.settings, self.folder, self.data, self.group = recipe, settings, folder, data, group
         self.done = 0
+        # That nothing can be used is found out here, before there is a folder.
+        self.shown = data.middles(_SHOWN) if group.first else ()
         recipe.to(group.device)
         for network in recipe.networks.values():
             network.to(group.device).train()
@@ -121,7 +123,6 @@ class _Loop:
             processes=group.count,
             workers=settings.workers,
         )
-        shown = self.data.middles(_SHOWN) if group.first and settings.sample_every else None
         log = Metrics(self.folder.metrics, self.folder.tensorboard, self.done) if group.first else None
         pace = 0.0
         with closing(log) if log else nullcontext():
@@ -136,8 +137,8 @@ class _Loop:
                         values |= self.validate()
                     rate = next(iter(self.optimizers.values())).param_groups[0]["lr"]
                     log.write(self.done, {**values, "lr": rate, "seconds": round(seconds, 4)})
-                    if shown is not None and (self.due(settings.sample_every) or stop):
-                        self.show(shown)
+                    if settings.sample_every and (self.due(settings.sample_every) or stop):
+                        self.show(self.shown)
                     if self.due(settings.checkpoint_every) or stop:
                         log.sync()
                         self.save()
