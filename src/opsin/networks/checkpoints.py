@@ -141,7 +141,7 @@ def _public(path: Path) -> Upscaler:
         network = ours if isinstance(ours, Upscaler) else spandrel.detect(state)
     except MissingExtraError as error:
         raise MissingExtraError(f"the model '{path}' is of none of opsin's own networks: {error}") from error
-    except (RuntimeError, ValueError, KeyError, IndexError) as error:
+    except (RuntimeError, ValueError, KeyError, IndexError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"model must be a whole network that enlarges images, got '{path}': {reason}") from error
     if network is None:

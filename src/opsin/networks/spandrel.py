@@ -57,6 +57,8 @@ class SpandrelUpscaler(Upscaler):
         self.model: nn.Module = descriptor.model.train()
         self._needs = descriptor.size_requirements
         self._call = descriptor._call_fn
+        # They lay a map of the noise, or crops, beside one image, or choose what computes it: a batch fails.
+        self._one_by_one = name in ("DRUNet", "IPT", "SeemoRe") or getattr(self.model, "mode", None) == "FDnCNN"
         self.radius = _radius(name, self.model)
         self.granularity = math.lcm(int(self._needs.multiple_of), _window(self.model))
         for part, parameter in self.model.named_parameters():
@@ -102,7 +104,10 @@ class SpandrelUpscaler(Upscaler):
         right, bottom = self._needs.get_padding(width, height)
         if right or bottom:
             image = _mirrored(image, right, bottom)
-        made = self._call(self.model, image.clone())  # some multiply it in place
+        if self._one_by_one and image.shape[0] > 1:
+            made = torch.cat([self._call(self.model, one.clone()) for one in image.split(1)])
+        else:
+            made = self._call(self.model, image.clone())  # some multiply it in place
         return made[..., : height * self.scale, : width * self.scale]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SpandrelUpscaler:
@@ -132,7 +137,8 @@ def detect(state: Mapping[str, Any]) -> SpandrelUpscaler | None:
             )
     except spandrel.UnsupportedModelError:
         return None
-    except (RuntimeError, KeyError, ValueError, AssertionError, TypeError, IndexError) as error:
+    except Exception as error:
+        # Some forty authors' code divides, indexes and unpacks what a damaged file says: it may raise anything.
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"model must be whole, got weights that do not fit their network: {reason}.") from error
     return SpandrelUpscaler(found)

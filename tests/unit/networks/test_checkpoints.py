@@ -249,6 +249,19 @@ def test_almost_a_network_of_basicsr(change: str, tmp_path: Path) -> None:
     _refused(tmp_path / "almost.pth")
 
 
+def test_shapes_of_nothing(tiny: Callable[..., Upscaler], tmp_path: Path) -> None:
+    """By which what is deduced from them would be divided."""
+    for name, key in (
+        ("msrresnet", "conv_first.weight"),
+        ("rcan", "body.0.body.0.body.3.conv_du.0.weight"),
+        ("rcan", "tail.0.0.weight"),
+    ):
+        state = tiny(name).weights()
+        state[key] = torch.zeros(0, 0, 3, 3)
+        torch.save(state, tmp_path / "nothing.pth")
+        _refused(tmp_path / "nothing.pth")
+
+
 def test_almost_a_network_of_spandrel(tiny: Callable[..., Upscaler], tmp_path: Path) -> None:
     for name in OTHERS:
         state = tiny(name).weights()
@@ -317,6 +330,36 @@ def test_a_network_that_restores(image: Tensor, tmp_path: Path) -> None:
     assert (network.name, network.scale, network.radius) == ("DnCNN", 1, None)
     with torch.no_grad():
         assert network(image).shape == image.shape
+
+
+@pytest.mark.parametrize("name", ["DRUNet", "FDnCNN", "IPT", "SeemoRe"])
+def test_a_network_that_takes_one_image_takes_batches(name: str, tmp_path: Path) -> None:
+    """Spandrel's own call fails with two of them."""
+    torch.manual_seed(0)
+    if name == "DRUNet":
+        from spandrel.architectures.DRUNet import DRUNet
+
+        made: nn.Module = DRUNet(in_nc=4, out_nc=3, nc=[8, 8, 8, 8], nb=2)
+    elif name == "FDnCNN":
+        from spandrel.architectures.DnCNN import DnCNN
+
+        made = DnCNN(in_nc=4, out_nc=3, nc=8, nb=8, act_mode="R", mode="FDnCNN")
+    elif name == "SeemoRe":
+        from spandrel.architectures.SeemoRe import SeemoRe
+
+        made = SeemoRe(embedding_dim=8, num_layers=2)
+    else:
+        from spandrel.architectures.IPT import IPT
+
+        made = IPT(patch_size=12, patch_dim=3, n_feats=4, num_layers=1, num_queries=1, scale=[1])
+    torch.save(made.state_dict(), tmp_path / "one.pth")
+    network = load_upscaler(tmp_path / "one.pth").network
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(6))
+    apart = torch.cat([network(images[:1]), network(images[1:])])
+    torch.testing.assert_close(network(images), apart, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(apart[0], apart[1], atol=1e-4)
+    network(images).square().mean().backward()
+    assert any(p.grad is not None and bool(p.grad.any()) for p in network.parameters())
 
 
 def test_a_network_that_paints_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
