@@ -464,5 +464,5 @@ def test_images_that_are_too_large_for_a_loss_without_tiles(call, pair, monkeypa
     call("compare", *pair, "--loss", "watson-dft", "--json").succeeds()  # of the pixels: never in tiles
     monkeypatch.setattr(module, "MAX_PIXELS", 2000)
     call("compare", *pair, "--loss", "strotss", "--weights", "random").refuses(
-        "at most 2,000 pixels for a loss that cannot be computed in tiles", "--resize"
+        "at most 2,000 pixels for a loss that cannot be computed in tiles", "Make them smaller"
     )

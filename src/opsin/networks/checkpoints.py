@@ -19,7 +19,7 @@ from torch import Tensor
 from opsin.checks import choice, whole
 from opsin.errors import InputError, MissingExtraError, WeightsError
 from opsin.networks import residual, spandrel
-from opsin.networks.files import is_ours, load_network
+from opsin.networks.files import is_ours, load_network, refuse_pickle
 from opsin.networks.upscaler import Upscaler
 
 UPSCALERS: Mapping[str, str] = MappingProxyType(
@@ -155,6 +155,7 @@ def _public(path: Path) -> Upscaler:
 def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix.lower() == ".safetensors":
+            refuse_pickle(path)
             found: Any = load_file(path)
         else:
             if _is_program(path):

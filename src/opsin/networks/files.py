@@ -104,6 +104,22 @@ def load_network(path: str | os.PathLike[str], architecture: str | None = None) 
     return Loaded(network.eval(), header)
 
 
+def refuse_pickle(path: Path) -> None:
+    """Raise if a file that should be safetensors is a pickle.
+
+    Raises:
+        WeightsError: it is.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    if any(start.startswith(magic) for magic in _PICKLES):
+        raise WeightsError(
+            f"model must be a safetensors file, got '{path}', a pickle, which may run code and was not opened. "
+            "Use the model.safetensors of a run of 'opsin train'."
+        )
+
+
 def is_ours(path: str | os.PathLike[str]) -> bool:
     """Whether a file was written by `save_network`, as far as its header says."""
     try:
@@ -115,13 +131,7 @@ def is_ours(path: str | os.PathLike[str]) -> bool:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
-        with path.open("rb") as file:
-            start = file.read(4)
-        if any(start.startswith(magic) for magic in _PICKLES):
-            raise WeightsError(
-                f"model must be a safetensors file, got '{path}', a pickle, which may run code and was not opened. "
-                "Use the model.safetensors of a run of 'opsin train'."
-            )
+        refuse_pickle(path)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             if _KEY not in metadata:
