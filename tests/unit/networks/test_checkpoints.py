@@ -193,7 +193,9 @@ def _itself() -> bytes:
 def test_damaged_files(content: bytes, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
-    assert "run code" not in _refused(path)
+    # What begins as torch's files do, under a name that says otherwise, is not what its name says.
+    disguised = suffix == ".safetensors" and content[:2] in (b"PK", b"\x80\x02")
+    assert ("run code" in _refused(path)) == disguised
 
 
 def test_a_truncated_file_of_ours(tiny: Callable[..., Upscaler], tmp_path: Path) -> None:
