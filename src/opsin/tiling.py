@@ -101,7 +101,7 @@ def tile_for(terms: Mapping[str, Term], height: int, width: int) -> int | None:
         if height * width > MAX_PIXELS:
             raise InputError(
                 f"images must have at most {MAX_PIXELS:,} pixels for a loss that cannot be computed in tiles, "
-                f"got {width}x{height}. Make them smaller, or choose another loss."
+                f"got {width}x{height}. Make them smaller (opsin compare: --resize), or choose another loss."
             ) from error
         return None
     return TILE

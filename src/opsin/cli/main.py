@@ -88,9 +88,7 @@ def run(arguments: list[str]) -> int:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
             raise
-        return _complain(
-            "not enough memory for images of this size. Make them smaller, or the tiles where there is --tile."
-        )
+        return _complain("not enough memory for images of this size. Make them or tiles smaller: --resize, --tile.")
     if status == _INTERRUPTED:
         return _complain("interrupted", status)
     return status if isinstance(status, int) else 0
