@@ -14,6 +14,7 @@ from pathlib import Path
 EXTRAS = {
     "demo": "scikit-image",
     "onnx": "onnxscript",
+    "sr": "spandrel",
     "stlpips": "stlpips-pytorch",
     "timm": "timm",
     "torchmetrics": "torchmetrics",
