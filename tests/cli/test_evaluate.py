@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -99,6 +100,40 @@ def test_the_folder(call, photos, model, tmp_path):
     call(*arguments, "--overwrite").succeeds()
 
 
+def test_json_is_alone_on_stdout_with_a_folder_too(call, photos, tmp_path):
+    out = call("evaluate", "sr", "--data", photos, *FAST, "--json", "-o", tmp_path / "out").succeeds()
+    assert json.loads(out) == json.loads((tmp_path / "out" / "scores.json").read_text())
+
+
+def test_crops_are_of_what_was_measured(call, tmp_path, photo):
+    """Of small images that are given, whatever they show; and each in its column."""
+    for name, picture in {"photos": photo, "small": Image.new("RGB", (28, 24), (255, 0, 0))}.items():
+        (tmp_path / name).mkdir()
+        picture.save(tmp_path / name / "bicubic.png")  # called as a filter is
+    arguments = ("--data", tmp_path / "photos", "--small", tmp_path / "small", *FAST, "-o", tmp_path / "out")
+    call("evaluate", "sr", *arguments).succeeds()
+    with Image.open(tmp_path / "out" / "crops.png") as sheet:
+        red = (np.asarray(sheet.convert("RGB")) == (255, 0, 0)).all(axis=2)
+    columns = np.flatnonzero(red.mean(axis=0) > 0.3)
+    assert len(columns) == 2 * 256  # bicubic and lanczos, but not the photo
+    assert columns.min() > 256
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.png", "日本 語.png", "a\nb.png", "[bold]b.png"])
+def test_any_name_of_a_photo(call, photo, tmp_path, name):
+    """Even one that is no Unicode, as old archives hold."""
+    (tmp_path / "photos").mkdir()
+    photo.save(tmp_path / "plain.png")
+    try:
+        (tmp_path / "plain.png").rename(tmp_path / "photos" / name)
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    out = call("evaluate", "sr", "--data", tmp_path / "photos", *FAST, "-o", tmp_path / "out").succeeds()
+    assert out.startswith("1 photo, means")
+    assert len(list((tmp_path / "out").iterdir())) == 5
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["images"][0]["image"] == name
+
+
 def test_small_images_that_are_given(call, photos, tmp_path):
     small = tmp_path / "small"
     (small / "more").mkdir(parents=True)
@@ -174,6 +209,7 @@ def test_what_is_refused(call, photos, model, tmp_path, noise):
     call("evaluate", "sr", *data, "-m", tmp_path / "text.safetensors").refuses("text.safetensors")
     call("evaluate", "sr", *data, "--losses", "focal-frequenzy").refuses("did you mean 'focal-frequency'?")
     call("evaluate", "sr", *data, *FAST, "--downscale", "lanczos").refuses("matlab")
+    call("evaluate", "sr", *data, "-m", model(), *FAST, "--scale", "0").refuses("scale", "got 0")
     call("evaluate", "sr", *data, *FAST, "--shave", "-1").refuses("shave", "-1")
     call("evaluate", "sr", *data, *FAST, "-o", photos / "a.png").refuses("must be a folder")
     call("evaluate", "sr", *data, *FAST, "-o", tmp_path / "no" / "out").refuses("in a folder that exists")

@@ -86,7 +86,7 @@ def sr(
 
     chosen = find_device(device)
     networks = {name: load_model(path, chosen) for name, path in names.items()}
-    factor = scale or next((network.scale for network in networks.values()), 4)
+    factor = next((network.scale for network in networks.values()), 4) if scale is None else scale
     asked = [part for part in (p.strip() for p in losses.split(",")) if part and part != ALWAYS] if losses else None
     evaluator = Evaluator(
         {name: _on(network, chosen) for name, network in networks.items()},
@@ -107,7 +107,9 @@ def sr(
     else:
         _print_table(found)
     if output is not None:
-        _write(output, evaluator, found, data, overwrite=overwrite)
+        _write(output, evaluator, found, data, small, overwrite=overwrite)
+        if not as_json:
+            print(f"wrote {', '.join(_FILES)} to {output}")
     for name in USUAL if asked is None else ():
         if why := why_not_at_hand(name):
             print(f"not measured: {name}, {why}", file=sys.stderr)
@@ -125,7 +127,6 @@ def sr(
 def _measure(
     evaluator: Evaluator, paths: list[Path], data: Path, small: Path | None
 ) -> tuple[Evaluation, list[str], int]:
-    from opsin.images import read_image
     from opsin.superres.evaluation import Evaluation
 
     rows: list[Row] = []
@@ -136,9 +137,7 @@ def _measure(
         for number, path in enumerate(paths, start=1):
             relative = path.relative_to(data)
             try:
-                with quiet_codecs():
-                    image = read_image(path)
-                    given = read_image(_small_of(relative, small)) if small is not None else None
+                image, given = _read(relative, data, small)
                 if not evaluator.fits(image):
                     too_small += 1
                     continue
@@ -148,6 +147,14 @@ def _measure(
             left = (time.monotonic() - began) / number * (len(paths) - number)
             live.show(f"{number}/{len(paths)}  {time_text(left)} left  {relative}", last=False)
     return Evaluation(tuple(rows), evaluator.signature), failed, too_small
+
+
+def _read(relative: Path, data: Path, small: Path | None) -> tuple[Tensor, Tensor | None]:
+    """A photo, and the small image of it if there is a folder of these."""
+    from opsin.images import read_image
+
+    with quiet_codecs():
+        return read_image(data / relative), None if small is None else read_image(_small_of(relative, small))
 
 
 def _names(models: list[Path]) -> dict[str, Path]:
@@ -241,12 +248,18 @@ def _print_table(found: Evaluation) -> None:
             is_best = value == best[metric]
             cells.append(Text(f"{'*' if is_best else ''}{shown}", style="bold" if is_best else ""))
         table.add_row(Text(model), *cells)
-    count = len({row.image for row in found.rows})
-    console.print(Text(f"{count} photos, means; * is the best"), soft_wrap=True)
+    console.print(Text(f"{_photos(found)}, means; * is the best"), soft_wrap=True)
     console.print(table)
 
 
-def _write(output: Path, evaluator: Evaluator, found: Evaluation, data: Path, *, overwrite: bool) -> None:
+def _photos(found: Evaluation) -> str:
+    count = len({row.image for row in found.rows})
+    return f"{count} photo{'s' * (count > 1)}"
+
+
+def _write(
+    output: Path, evaluator: Evaluator, found: Evaluation, data: Path, small: Path | None, *, overwrite: bool
+) -> None:
     from opsin.files import atomic_path
     from opsin.images import save_pil
     from opsin.report.tradeoff import Point, tradeoff_figure
@@ -263,8 +276,7 @@ def _write(output: Path, evaluator: Evaluator, found: Evaluation, data: Path, *,
         metric: [Point(model, values["psnr"], values[metric]) for model, values in means.items()]
         for metric in distances
     }
-    count = len({row.image for row in found.rows})
-    title = f"Perception and distortion, {count} photos, {evaluator.scale} times"
+    title = f"Perception and distortion, {_photos(found)}, {evaluator.scale} times"
     note = json.dumps({name: value for name, value in found.signature.items() if name != "losses"})
     rows = [{"model": model, **values} for model, values in means.items()]
     page = tradeoff_page(points, rows, title=title, notes=[note])
@@ -275,24 +287,24 @@ def _write(output: Path, evaluator: Evaluator, found: Evaluation, data: Path, *,
         "tradeoff.html": page,
     }.items():
         with atomic_path(output / name, overwrite=overwrite) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+            # Names of old archives are no Unicode; what cannot be said of them must not cost the numbers.
+            temporary.write_text(content, encoding="utf-8", errors="backslashreplace")
     save_pil(output / "tradeoff.png", tradeoff_figure(points[chosen], metric=chosen, notes=[note]), overwrite=overwrite)
-    save_pil(output / "crops.png", _crops(evaluator, found, data), overwrite=overwrite)
-    print(f"wrote {', '.join(_FILES)} to {output}")
+    save_pil(output / "crops.png", _crops(evaluator, found, data, small), overwrite=overwrite)
 
 
-def _crops(evaluator: Evaluator, found: Evaluation, data: Path) -> Any:
+def _crops(evaluator: Evaluator, found: Evaluation, data: Path, small: Path | None) -> Any:
     """Middles of the first photos, as they are and as each model has them."""
     from torch.nn import functional as F
 
-    from opsin.images import read_image
     from opsin.report.sheet import contact_sheet
 
     pictures: list[tuple[str, Tensor]] = []
     for name in list(dict.fromkeys(row.image for row in found.rows))[:_SHOWN]:
-        image = read_image(data / name)
-        made = {Path(name).stem: evaluator.cut(image), **evaluator.enlarged(image)}
-        for caption, picture in made.items():
+        image, given = _read(Path(name), data, small)
+        # A list, since a photo may be called as a model is.
+        made = [(Path(name).stem, evaluator.cut(image)), *evaluator.enlarged(image, small=given).items()]
+        for caption, picture in made:
             height, width = picture.shape[-2:]
             top, left = max(0, (height - _SIDE) // 2), max(0, (width - _SIDE) // 2)
             crop = picture[..., top : top + _SIDE, left : left + _SIDE]
