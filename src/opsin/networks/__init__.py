@@ -7,12 +7,15 @@ from opsin.networks.checkpoints import UPSCALERS, LoadedUpscaler, load_upscaler,
 from opsin.networks.discriminators import (
     DISCRIMINATORS,
     Discriminator,
+    ImageDiscriminator,
     PatchDiscriminator,
     UNetDiscriminator,
     VGGDiscriminator,
     make_discriminator,
 )
+from opsin.networks.fastgan import GENERATOR_SIZES, GENERATORS, FastGAN, make_generator
 from opsin.networks.files import ARCHITECTURES, load_network, save_network
+from opsin.networks.projected import ProjectedDiscriminator
 from opsin.networks.residual import EDSR, MSRResNet, SRResNet
 from opsin.networks.spandrel import SpandrelUpscaler
 from opsin.networks.transform import ImageTransformNet
@@ -22,13 +25,18 @@ __all__ = [
     "ARCHITECTURES",
     "DISCRIMINATORS",
     "EDSR",
+    "GENERATORS",
+    "GENERATOR_SIZES",
     "UPSCALERS",
     "Discriminator",
+    "FastGAN",
+    "ImageDiscriminator",
     "ImageTransformNet",
     "LoadedUpscaler",
     "MSRResNet",
     "Network",
     "PatchDiscriminator",
+    "ProjectedDiscriminator",
     "SRResNet",
     "SpandrelUpscaler",
     "UNetDiscriminator",
@@ -37,6 +45,7 @@ __all__ = [
     "load_network",
     "load_upscaler",
     "make_discriminator",
+    "make_generator",
     "make_upscaler",
     "save_network",
 ]

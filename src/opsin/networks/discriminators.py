@@ -248,6 +248,72 @@ class UNetDiscriminator(Discriminator):
         return self.last(x)
 
 
+class ImageDiscriminator(Discriminator):
+    """DCGAN's with spectral normalisation: strided convolutions down to 4×4, and one logit of an image.
+
+    Convolutions of 4×4 and stride 2 with LeakyReLU 0.2, channels from `width` to eight times as many, and batch
+    normalisation between.
+
+    Shape: (N,3,S,S) -> (N,1).
+
+    Args:
+        size: S, a power of two of at least 16.
+        width: channels of the first layer.
+
+    Raises:
+        InputError: another size.
+
+    Reference: "Unsupervised representation learning with deep convolutional generative adversarial networks", Radford,
+    Metz and Chintala, 2016, https://arxiv.org/abs/1511.06434; "Spectral normalization for generative adversarial
+    networks", Miyato et al., 2018, https://arxiv.org/abs/1802.05957
+
+    Example:
+        >>> ImageDiscriminator(32, width=2)(torch.rand(2, 3, 32, 32))[0].shape
+        torch.Size([2, 1])
+    """
+
+    architecture = "image-discriminator"
+
+    def __init__(self, size: int = 64, width: int = 64) -> None:
+        super().__init__()
+        if size < 16 or size & (size - 1):
+            raise InputError(
+                f"the images that discriminator 'image' judges must be a power of two wide, from 16 on, got {size}."
+            )
+        self.size, self.width = size, whole("width", width)
+        layers: list[nn.Module] = [spectral_norm(nn.Conv2d(3, width, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+        channels, side = width, size // 2
+        while side > 4:
+            wider = min(2 * channels, 8 * width)
+            layers += [
+                spectral_norm(nn.Conv2d(channels, wider, 4, stride=2, padding=1, bias=False)),
+                nn.BatchNorm2d(wider),
+                nn.LeakyReLU(0.2),
+            ]
+            channels, side = wider, side // 2
+        self.body = nn.Sequential(*layers, spectral_norm(nn.Conv2d(channels, 1, 4)), nn.Flatten())
+
+    def check(self, height: int, width: int) -> None:
+        """See `Discriminator`."""
+        if (height, width) != (self.size, self.size):
+            raise InputError(
+                f"the images that this discriminator judges must be {self.size}x{self.size}, got {width}x{height}."
+            )
+
+    def config(self) -> dict[str, Any]:
+        """The keyword arguments."""
+        return {"size": self.size, "width": self.width}
+
+    def judge(self, images: Tensor) -> Tensor:
+        """One logit an image.
+
+        Raises:
+            InputError: images of another size.
+        """
+        self.check(*images.shape[-2:])
+        return self.body(images)
+
+
 DISCRIMINATORS: Mapping[str, str] = MappingProxyType(
     {
         "vgg": "SRGAN's and ESRGAN's: one logit an image",

@@ -18,7 +18,9 @@ from opsin.checks import choice
 from opsin.errors import MissingExtraError, OpsinError, WeightsError
 from opsin.files import atomic_path
 from opsin.networks.base import Network
-from opsin.networks.discriminators import PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
+from opsin.networks.discriminators import ImageDiscriminator, PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
+from opsin.networks.fastgan import FastGAN
+from opsin.networks.projected import ProjectedDiscriminator
 from opsin.networks.residual import EDSR, MSRResNet, SRResNet
 from opsin.networks.spandrel import SpandrelUpscaler
 from opsin.networks.transform import ImageTransformNet
@@ -32,6 +34,9 @@ _NETWORKS: tuple[type[Network], ...] = (
     VGGDiscriminator,
     PatchDiscriminator,
     UNetDiscriminator,
+    ImageDiscriminator,
+    ProjectedDiscriminator,
+    FastGAN,
 )
 ARCHITECTURES: Mapping[str, type[Network]] = MappingProxyType({kind.architecture: kind for kind in _NETWORKS})
 

@@ -57,6 +57,7 @@ class ImageFolder(Dataset[Sample]):
         seed: of all that is drawn.
         held_out: the fraction of the files that are not among the crops, but in `held_out_paths`; see `split`.
         cache: bytes of decoded images that each process that reads keeps.
+        mirror: whether crops are mirrored at random.
 
     Raises:
         InputError: there is no such folder, no image in it, or none left beside those that are held out.
@@ -71,9 +72,10 @@ class ImageFolder(Dataset[Sample]):
         seed: int = 0,
         held_out: float = 0.0,
         cache: int = 0,
+        mirror: bool = True,
     ) -> None:
         self.folder = Path(folder)
-        self.crop, self.scale, self.seed = crop, scale, seed
+        self.crop, self.scale, self.seed, self.mirror = crop, scale, seed, mirror
         self.cache = ImageCache(cache)
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
         found = find_images(self.folder)
@@ -124,7 +126,7 @@ class ImageFolder(Dataset[Sample]):
         self.check_size(image, path)
         top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
         square = opened(image[:, top : top + side, left : left + side])
-        if rng.random() < 0.5:
+        if self.mirror and rng.random() < 0.5:
             square = square.flip(-1)
         return (_resized(square, self.crop),)
 

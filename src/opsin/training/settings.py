@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 from opsin.checks import choice
@@ -63,6 +64,9 @@ class Settings:
             "max_unreadable",
         }
     )
+
+    # Other names of settings, as a kind calls them.
+    aliases: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     data: Path
     output: Path
@@ -150,7 +154,8 @@ class Settings:
         hints = get_type_hints(cls)
         names = [field.name for field in dataclasses.fields(cls)]
         typed: dict[str, Any] = {}
-        for name, value in values.items():
+        for called, value in values.items():
+            name = cls.aliases.get(called, called)
             choice("setting", name, names, owner=f"{cls.kind} training" + (f", {where}" if where else ""))
             typed[name] = _convert(name, value, hints[name], where)
         return typed
