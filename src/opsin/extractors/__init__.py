@@ -3,6 +3,7 @@
 from opsin.extractors.alexnet import AlexNet
 from opsin.extractors.antialiased import ShiftTolerant
 from opsin.extractors.base import Extractor, ExtractorSpec, ImageExtractor, ReceptiveField
+from opsin.extractors.efficientnet import EfficientNetLite0
 from opsin.extractors.factory import NETWORKS, as_extractor, default_layers, make_extractor
 from opsin.extractors.module import ModuleExtractor
 from opsin.extractors.resized import Resized
@@ -14,6 +15,7 @@ __all__ = [
     "NETWORKS",
     "VGG",
     "AlexNet",
+    "EfficientNetLite0",
     "Extractor",
     "ExtractorSpec",
     "ImageExtractor",

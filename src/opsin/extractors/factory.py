@@ -7,14 +7,14 @@ from typing import Any
 
 from opsin.checks import choice
 from opsin.errors import InputError
-from opsin.extractors import alexnet, antialiased, squeezenet, vgg
+from opsin.extractors import alexnet, antialiased, efficientnet, squeezenet, vgg
 from opsin.extractors.averaged import Averaged
 from opsin.extractors.base import Extractor, ImageExtractor
 from opsin.extractors.pieapp import PieAPP
 from opsin.extractors.resized import Resized
 from opsin.extractors.timm import TimmExtractor
 
-NETWORKS = (*vgg.NAMES, *alexnet.NAMES, *squeezenet.NAMES, *antialiased.NAMES, "pieapp", "image")
+NETWORKS = (*vgg.NAMES, *alexnet.NAMES, *squeezenet.NAMES, *antialiased.NAMES, *efficientnet.NAMES, "pieapp", "image")
 
 
 def make_extractor(network: str, weights: str | os.PathLike[str] | None = None, **options: Any) -> Extractor:
@@ -56,6 +56,8 @@ def make_extractor(network: str, weights: str | os.PathLike[str] | None = None, 
         return squeezenet.SqueezeNet(**options)
     if network in antialiased.NAMES:
         return antialiased.ShiftTolerant(network, **options)
+    if network in efficientnet.NAMES:
+        return efficientnet.EfficientNetLite0(**options)
     if network == "pieapp":
         return PieAPP(**options)
     return vgg.VGG(network, **options)
@@ -92,6 +94,8 @@ def default_layers(network: str) -> tuple[str, ...]:
         "squeezenet1_1": ("relu1", "fire3", "fire5", "fire6", "fire7", "fire8", "fire9"),
         "alexnet_shift_tolerant": ("relu1", "relu2", "relu3", "relu4", "relu5"),
         "vgg16_shift_tolerant": vgg.default_layers("vgg16"),
+        # The four that projected GANs look at.
+        "efficientnet_lite0": ("stage2", "stage3", "stage5", "stage7"),
         "pieapp": ("patches",),
         "image": ("image",),
     }

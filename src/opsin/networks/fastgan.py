@@ -133,7 +133,7 @@ def _block(channels: int, wider: int) -> nn.Sequential:
 GENERATORS: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
         "tiny": MappingProxyType({"width": 4, "latent": 16}),
-        "small": MappingProxyType({"width": 24, "latent": 128}),
+        "small": MappingProxyType({"width": 16, "latent": 128}),
         "full": MappingProxyType({"width": 128, "latent": 256}),
     }
 )

