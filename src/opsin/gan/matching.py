@@ -39,8 +39,8 @@ def match_populations(kind: str, x: Tensor, y: Tensor) -> Tensor:
     Reference: "Improved techniques for training GANs", Salimans et al., 2016, https://arxiv.org/abs/1606.03498 (means);
     "McGan: mean and covariance feature matching GAN", Mroueh et al., 2017, https://arxiv.org/abs/1702.08398; "Sliced
     Wasserstein generative models", Wu et al., 2019, https://arxiv.org/abs/1706.02631; "Demystifying MMD GANs",
-    Bińkowski et al., 2018, https://arxiv.org/abs/1801.01401; "Learning implicit generative models by matching perceptual
-    features", dos Santos et al., 2019, https://arxiv.org/abs/1904.02762
+    Bińkowski et al., 2018, https://arxiv.org/abs/1801.01401; "Learning implicit generative models by matching
+    perceptual features", dos Santos et al., 2019, https://arxiv.org/abs/1904.02762
 
     Example:
         >>> x = torch.eye(4)

@@ -33,7 +33,7 @@ class ProjectedDiscriminator(Discriminator):
     Neither the network nor A and B are among its parameters, nor in a checkpoint: they are made anew of their names and
     the seed.
 
-    Shape: (N,3,H,W) -> (N, logits).
+    Shape: (N,3,H,W) -> (N, logits), about 25 of each scale.
 
     Args:
         extractor: the frozen network, or keywords of `make_extractor` for it; e.g. {"network": "vgg19"}.
@@ -182,5 +182,6 @@ def _judge(channels: int, side: int) -> nn.Sequential:
         wider = min(2 * channels, _CHANNELS)
         layers = [spectral_norm(nn.Conv2d(channels, wider, 3, padding=1)), nn.LeakyReLU(0.2)]
         channels = wider
-    layers.append(spectral_norm(nn.Conv2d(channels, 1, min(4, side))))
+    # As many logits of small maps as of large ones, so that each scale counts the same.
+    layers.append(spectral_norm(nn.Conv2d(channels, 1, 4, padding=max(0, _LARGEST - side) // 2)))
     return nn.Sequential(*layers)
