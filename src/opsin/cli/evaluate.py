@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opsin.cli.common import quiet_codecs
+from opsin.cli.evaluate_gan import gan
 from opsin.cli.live import Live, time_text
 from opsin.errors import ImageError, InputError, OpsinError
 
@@ -33,6 +34,9 @@ _SHOWN, _SIDE = 3, 128
 @app.callback()
 def _group() -> None:
     """Measure what trained networks make."""
+
+
+app.command("gan")(gan)
 
 
 @app.command("sr")

@@ -45,7 +45,8 @@ _STAGES = (
 class _SameConv(nn.Conv2d):
     """A convolution whose output has ⌈side/stride⌉ pixels, what is missing padded evenly, the odd one at the end."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
+        x = input
         kernel, stride = self.kernel_size[0], self.stride[0]
         if stride == 1:
             return self._conv_forward(x, self.weight, self.bias)

@@ -69,20 +69,16 @@ class ProjectedDiscriminator(Discriminator):
         super().__init__()
         self.extractor = extractor if isinstance(extractor, Extractor) else make_extractor(**extractor)
         self.taps = self.extractor.check_taps(taps)
-        self.size, self.width, self.seed = whole("size", size, 16), whole("width", width), seed
+        self.size, self.width, self.seed = whole("size", size, 16), whole("width", width, 2), seed
         shapes, scales = self._shapes()
         generator = torch.Generator("cpu").manual_seed(seed)
         judges: list[nn.Module] = []
-        above = 0
         for level in reversed(range(len(self.taps))):
             channels, wide = shapes[level][0], width * 2**level
-            below = max(1, wide // 2) if level else wide
+            below = wide // 2 if level else wide
             for name, shape, factor in (("channels", (wide, channels), scales[level]), ("scales", (below, wide), 1.0)):
                 matrix = torch.randn(*shape, 1, 1, generator=generator) / (shape[1] ** 0.5 * factor)
                 self.register_buffer(f"_{name}_{level}", matrix, persistent=False)
-            if above and above != wide:
-                raise InputError(f"width must be at least 2 for {len(self.taps)} taps, got {width}. Raise it.")
-            above = below
             judges.insert(0, _judge(below, 2 * shapes[level][1]))
         self.judges = nn.ModuleList(judges)
 

@@ -128,7 +128,7 @@ class ImageFolder(Dataset[Sample]):
         square = opened(image[:, top : top + side, left : left + side])
         if self.mirror and rng.random() < 0.5:
             square = square.flip(-1)
-        return (_resized(square, self.crop),)
+        return (resized(square, self.crop),)
 
     def check_size(self, image: Tensor, path: Path) -> None:
         """Raise unless an image has crops.
@@ -151,7 +151,7 @@ class ImageFolder(Dataset[Sample]):
         """
         del path
         side = min(image.shape[-2:])
-        return (_resized(middle_square(image, side), self.crop),)
+        return (resized(middle_square(image, side), self.crop),)
 
     def middles(self, count: int) -> tuple[Tensor, ...]:
         """The middles of the first `count` images that can be used, held-out ones first: each tensor (N,3,S,S).
@@ -206,7 +206,8 @@ def stacked(samples: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     return tuple(torch.stack(tensors) for tensors in zip(*samples, strict=True))
 
 
-def _resized(square: Tensor, side: int) -> Tensor:
+def resized(square: Tensor, side: int) -> Tensor:
+    """A square (3,S,S) brought to another size, in [0,1]."""
     if square.shape[-1] == side:
         return square.contiguous()
     return F.interpolate(square[None], (side, side), mode="bicubic", antialias=True).clamp(0, 1)[0]
