@@ -219,13 +219,13 @@ def _write(
     )
     shown = pictures[:_SHOWN]
     count = min(_NEIGHBOURS, len(real))
-    distances, indices = nearest(generated[: len(shown)], real, count)
+    _, indices = nearest(generated[: len(shown)], real, count)
     cells: list[tuple[str, Tensor]] = []
     for row, picture in enumerate(shown):
         cells.append(("generated", picture))
-        for distance, index in zip(distances[row].tolist(), indices[row].tolist(), strict=True):
+        for index in indices[row].tolist():
             (image,) = _read([paths[index]], side, [], [])
-            cells.append((f"{paths[index].stem}, {distance:.3g}", image))
+            cells.append((paths[index].stem, image))
     sheet = contact_sheet(
         "Generated images, and the nearest real ones", cells, columns=count + 1, width=128, notes=[content["features"]]
     )

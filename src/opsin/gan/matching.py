@@ -20,7 +20,8 @@ def match_populations(kind: str, x: Tensor, y: Tensor) -> Tensor:
 
     - "moments": ‖μ_x - μ_y‖²/C + ‖Σ_x - Σ_y‖²_F/C², means and covariances over the batch.
     - "sliced-wasserstein": the mean, over 64 directions drawn anew, of the squared difference of sorted projections.
-    - "kernel": the squared maximum mean discrepancy without bias, of the kernel (x·y/C + 1)³; may be below 0.
+    - "kernel": the squared maximum mean discrepancy of the kernel (x·y/C + 1)³, of all pairs, so that it is at least 0:
+      without those of a vector with itself, as a measure takes it, it has no minimum, and x would run away.
 
     The vectors are brought to the scale of the real ones first: both are divided by the root mean square of y, which is
     detached.
@@ -78,10 +79,7 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
     def values(a: Tensor, b: Tensor) -> Tensor:
         return (a @ b.T / a.shape[1] + 1) ** 3
 
-    n, m = len(x), len(y)
-    xx, yy = values(x, x), values(y, y)
-    within = (xx.sum() - xx.diagonal().sum()) / (n * (n - 1)) + (yy.sum() - yy.diagonal().sum()) / (m * (m - 1))
-    return within - 2 * values(x, y).mean()
+    return values(x, x).mean() + values(y, y).mean() - 2 * values(x, y).mean()
 
 
 MATCHINGS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
