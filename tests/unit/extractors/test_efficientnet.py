@@ -39,7 +39,7 @@ def test_equal_to_timm(side: int) -> None:
     expand = {
         True: ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"),
         False: ("", "", "conv_dw", "bn1", "conv_pw", "bn2"),
-    }  # noqa: E501
+    }
     names = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
     number = 0
     for stage, blocks in enumerate(theirs.blocks):
