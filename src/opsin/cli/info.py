@@ -34,7 +34,7 @@ def _facts() -> dict[str, Any]:
     from opsin._version import __version__
     from opsin.errors import OpsinError
     from opsin.report.environment import EXTRAS, machine, versions
-    from opsin.weights import shift_tolerant, sources
+    from opsin.weights import efficientnet, shift_tolerant, sources
 
     try:
         convolution, trouble = _native.algorithm(), None
@@ -49,7 +49,7 @@ def _facts() -> dict[str, Any]:
         "OPSIN_WEIGHTS_DIR": os.environ.get("OPSIN_WEIGHTS_DIR"),
         "weights": [
             {"network": row.network, "source": row.source, "path": row.path}
-            for row in [*sources.status(), *shift_tolerant.status()]
+            for row in [*sources.status(), *shift_tolerant.status(), efficientnet.status()]
         ],
         "extras": {extra: found[distribution] for extra, distribution in EXTRAS.items()},
     }
