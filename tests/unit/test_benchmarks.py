@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The modules of the benchmarks, which are scripts and import each other by their bare names."""
     monkeypatch.syspath_prepend(FOLDER)
-    names = ("measuring", "page", "picture", "revision", "import_time", "run_all", "superres")
+    names = ("measuring", "page", "picture", "revision", "import_time", "run_all", "superres", "gan")
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     for name in names:
         del sys.modules[name]
@@ -257,3 +257,20 @@ def test_verdicts_on_what_losses_buy(bench: SimpleNamespace) -> None:
     assert verdicts(perceptual=(28.1, 0.35)) == [True, True, True, False, False, True, True]
     assert verdicts(esrgan=(27.5, 0.3)) == [*[True] * 6, False]
     assert bench.superres.text([1.0, 2.0, 3.0]) == "+2.000 ± 0.577"
+
+
+def test_verdicts_on_what_a_projected_discriminator_buys(bench: SimpleNamespace) -> None:
+    """It must win with each seed, and in time."""
+    from opsin.gan.evaluation import Quality
+
+    def verdicts(projected: tuple[float, float], minutes: float = 10.0) -> list[bool]:
+        runs = []
+        for recipe, values in (("projected", projected), ("baseline", (500.0, 600.0))):
+            for seed, kernel in enumerate(values):
+                quality = Quality(1.0, kernel, 1.0, 0.5, 0.5, 1.0, 0.5, collapsed=False, generated=9, real=9)
+                runs.append(bench.gan.Run(recipe, seed, [(16, quality)], minutes))
+        return [holds for _, holds in bench.gan.verdicts(runs)]
+
+    assert verdicts((400.0, 500.0)) == [True, True, True]
+    assert verdicts((400.0, 700.0)) == [True, False, True]
+    assert verdicts((400.0, 500.0), 21.0) == [True, True, False]
