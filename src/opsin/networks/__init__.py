@@ -15,6 +15,7 @@ from opsin.networks.discriminators import (
 )
 from opsin.networks.fastgan import GENERATOR_SIZES, GENERATORS, FastGAN, make_generator
 from opsin.networks.files import ARCHITECTURES, load_network, save_network
+from opsin.networks.pix2pixhd import TRANSLATORS, MultiScaleDiscriminator, Pix2PixHD, make_translator
 from opsin.networks.projected import ProjectedDiscriminator
 from opsin.networks.residual import EDSR, MSRResNet, SRResNet
 from opsin.networks.spandrel import SpandrelUpscaler
@@ -27,6 +28,7 @@ __all__ = [
     "EDSR",
     "GENERATORS",
     "GENERATOR_SIZES",
+    "TRANSLATORS",
     "UPSCALERS",
     "Discriminator",
     "FastGAN",
@@ -34,8 +36,10 @@ __all__ = [
     "ImageTransformNet",
     "LoadedUpscaler",
     "MSRResNet",
+    "MultiScaleDiscriminator",
     "Network",
     "PatchDiscriminator",
+    "Pix2PixHD",
     "ProjectedDiscriminator",
     "SRResNet",
     "SpandrelUpscaler",
@@ -46,6 +50,7 @@ __all__ = [
     "load_upscaler",
     "make_discriminator",
     "make_generator",
+    "make_translator",
     "make_upscaler",
     "save_network",
 ]

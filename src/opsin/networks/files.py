@@ -20,6 +20,7 @@ from opsin.files import atomic_path
 from opsin.networks.base import Network
 from opsin.networks.discriminators import ImageDiscriminator, PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
 from opsin.networks.fastgan import FastGAN
+from opsin.networks.pix2pixhd import MultiScaleDiscriminator, Pix2PixHD
 from opsin.networks.projected import ProjectedDiscriminator
 from opsin.networks.residual import EDSR, MSRResNet, SRResNet
 from opsin.networks.spandrel import SpandrelUpscaler
@@ -37,6 +38,8 @@ _NETWORKS: tuple[type[Network], ...] = (
     ImageDiscriminator,
     ProjectedDiscriminator,
     FastGAN,
+    Pix2PixHD,
+    MultiScaleDiscriminator,
 )
 ARCHITECTURES: Mapping[str, type[Network]] = MappingProxyType({kind.architecture: kind for kind in _NETWORKS})
 
