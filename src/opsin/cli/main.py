@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from opsin._version import __version__
-from opsin.cli import compare, demo, evaluate, export, generate, info, losses, stylize, train, upscale, weights
+from opsin.cli import (
+    compare,
+    demo,
+    evaluate,
+    export,
+    generate,
+    info,
+    losses,
+    stylize,
+    train,
+    translate,
+    upscale,
+    weights,
+)
 from opsin.errors import OpsinError
 
 # typer carries its own copy of click from 0.26 on, so that the class is reached through typer.
@@ -35,6 +48,7 @@ app.command("stylize")(stylize.stylize)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.command("upscale")(upscale.upscale)
+app.command("translate")(translate.translate)
 app.command("generate")(generate.generate)
 app.command("export")(export.export)
 app.command("demo")(demo.demo)

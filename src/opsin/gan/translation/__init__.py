@@ -1,0 +1,1 @@
+"""Images made of images: trained on pairs, with a discriminator that sees both."""
