@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from opsin.checks import choice
 from opsin.errors import InputError
 
+_SCALE = 2.0**12
+
 
 class _Pair(NamedTuple):
     discriminator: Callable[[Tensor, Tensor], Tensor]
@@ -79,6 +81,58 @@ def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
         1.0
     """
     return GAN_LOSSES[choice("gan", kind, GAN_LOSSES)].discriminator(_single(real), _single(fake))
+
+
+def adaptive_weight(
+    reconstruction: Tensor,
+    adversarial: Tensor,
+    last_layer: Tensor,
+    *,
+    largest: float = 1e4,
+    epsilon: float = 1e-4,
+) -> Tensor:
+    """VQGAN's weight of the generator's adversarial loss: its gradient as long as that of the reconstruction loss.
+
+    λ = min(‖∇R‖ / (‖∇A‖ + ε), largest), the gradients with respect to the generator's last layer. No gradient flows
+    through λ, and no `.grad` changes; the graphs of both losses are kept for the step to come.
+
+    Shape: (), (), any -> ().
+
+    Range: [0, largest].
+
+    Args:
+        reconstruction: R.
+        adversarial: A.
+        last_layer: weights that both depend on.
+        largest: the largest λ.
+        epsilon: ε.
+
+    Raises:
+        InputError: a loss that does not depend on `last_layer`.
+
+    Reference: "Taming transformers for high-resolution image synthesis", Esser et al., 2021,
+    https://arxiv.org/abs/2012.09841; ε and the largest value are those of its released code
+
+    Example:
+        >>> w = torch.tensor([3.0, 4.0], requires_grad=True)
+        >>> adaptive_weight(w.square().sum(), 5 * w[0], w, epsilon=0).item()
+        2.0
+    """
+    lengths: list[Tensor] = []
+    for what, loss in (("reconstruction", reconstruction), ("adversarial", adversarial)):
+        # Outside of autocast, as any backward pass. Scaled, because gradients of means over pixels are too small for
+        # float16; a power of two changes nothing in other precisions.
+        with torch.autocast(loss.device.type, enabled=False):
+            found = None
+            if loss.requires_grad:
+                (found,) = torch.autograd.grad(loss * _SCALE, last_layer, retain_graph=True, allow_unused=True)
+        if found is None:
+            raise InputError(
+                f"the {what} loss must depend on last_layer, got one that does not. Pass a loss of what the network "
+                "made, and the weights that it made it with."
+            )
+        lengths.append(torch.linalg.vector_norm(found) / _SCALE)
+    return (lengths[0] / (lengths[1] + epsilon)).clamp(0, largest).detach()
 
 
 def _single(logits: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from opsin.networks.autoencoders import AUTOENCODERS, VAE, VQ, Autoencoder, make_autoencoder
 from opsin.networks.base import Network
 from opsin.networks.checkpoints import UPSCALERS, LoadedUpscaler, load_upscaler, make_upscaler
 from opsin.networks.discriminators import (
@@ -24,12 +25,16 @@ from opsin.networks.upscaler import Upscaler
 
 __all__ = [
     "ARCHITECTURES",
+    "AUTOENCODERS",
     "DISCRIMINATORS",
     "EDSR",
     "GENERATORS",
     "GENERATOR_SIZES",
     "TRANSLATORS",
     "UPSCALERS",
+    "VAE",
+    "VQ",
+    "Autoencoder",
     "Discriminator",
     "FastGAN",
     "ImageDiscriminator",
@@ -48,6 +53,7 @@ __all__ = [
     "VGGDiscriminator",
     "load_network",
     "load_upscaler",
+    "make_autoencoder",
     "make_discriminator",
     "make_generator",
     "make_translator",

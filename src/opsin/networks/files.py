@@ -17,6 +17,7 @@ from opsin._version import __version__
 from opsin.checks import choice
 from opsin.errors import MissingExtraError, OpsinError, WeightsError
 from opsin.files import atomic_path
+from opsin.networks.autoencoders import VAE, VQ
 from opsin.networks.base import Network
 from opsin.networks.discriminators import ImageDiscriminator, PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
 from opsin.networks.fastgan import FastGAN
@@ -40,6 +41,8 @@ _NETWORKS: tuple[type[Network], ...] = (
     FastGAN,
     Pix2PixHD,
     MultiScaleDiscriminator,
+    VAE,
+    VQ,
 )
 ARCHITECTURES: Mapping[str, type[Network]] = MappingProxyType({kind.architecture: kind for kind in _NETWORKS})
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from opsin.errors import ChoiceError, InputError
-from opsin.functional.adversarial import GAN_LOSSES, discriminator_loss, generator_loss
+from opsin.functional.adversarial import GAN_LOSSES, adaptive_weight, discriminator_loss, generator_loss
 
 KINDS = list(GAN_LOSSES)
 
@@ -93,3 +93,43 @@ def test_what_cannot_be(logits: tuple[Tensor, Tensor]) -> None:
         discriminator_loss("none", real, fake)
     with pytest.raises(InputError, match="real must be given for the relativistic loss"):
         generator_loss("relativistic", fake)
+
+
+def test_the_adaptive_weight_is_the_ratio_of_the_gradients_at_the_last_layer() -> None:
+    """By hand: x = w·h, R = ½ Σ (x - y)², ∇R = (x - y)·h; A = Σ cx, ∇A = c·h."""
+    h = torch.tensor(2.0, requires_grad=True)
+    w = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y, c = torch.tensor([2.0, 1.0, 6.0]), torch.tensor([0.3, 0.0, 0.4])
+    x = w * h
+    reconstruction, adversarial = (x - y).square().sum() / 2, (c * x).sum()
+    # x - y = (0, 3, 0), so ‖∇R‖ = 6; ‖∇A‖ = 2 · 0.5 = 1.
+    weight = adaptive_weight(reconstruction, adversarial, w)
+    assert weight.item() == pytest.approx(6 / (1 + 1e-4), rel=1e-6)
+    assert not weight.requires_grad
+    assert w.grad is None
+    # The graphs are there still, and the weight is a constant in them.
+    (reconstruction + weight * adversarial).backward()
+    torch.testing.assert_close(w.grad, torch.tensor([0.0, 6.0, 0.0]) + weight * 2 * c, rtol=1e-6, atol=1e-6)
+
+
+def test_the_adaptive_weight_has_bounds_and_needs_the_layer() -> None:
+    w = torch.tensor([3.0, 4.0], requires_grad=True)
+    assert adaptive_weight(w.square().sum(), 0 * w.sum(), w).item() == 1e4
+    assert adaptive_weight(w.square().sum(), 0 * w.sum(), w, largest=7).item() == 7
+    assert adaptive_weight(0 * w.sum(), w.sum(), w).item() == 0
+    other = torch.ones(2, requires_grad=True)
+    for unrelated in (other.sum(), torch.tensor(1.0)):
+        with pytest.raises(InputError, match="the adversarial loss must depend on last_layer"):
+            adaptive_weight(w.sum(), unrelated, w)
+
+
+def test_the_adaptive_weight_in_half_precision() -> None:
+    """Gradients of means over many pixels, which float16 alone would round to 0."""
+    w = torch.full((4,), 0.5, requires_grad=True)
+    pixels = torch.linspace(0, 1, 4 * 50_000).view(50_000, 4)
+    losses = []
+    for dtype in (torch.float32, torch.float16):
+        x = (w * pixels).to(dtype)
+        losses.append(((x.float() ** 2).mean() * 0.01, (x.float() * 0.01).mean()))
+    exact, half = (adaptive_weight(*pair, w, epsilon=0).item() for pair in losses)
+    assert half == pytest.approx(exact, rel=1e-2)
