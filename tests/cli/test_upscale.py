@@ -100,7 +100,9 @@ def test_an_output_below_or_beside_the_input_is_not_made_larger_again(call, tmp_
     for _ in range(2):
         assert call("upscale", "in", "-o", "in", "--suffix", "_x2", *MODEL, "--overwrite").code == 0
         assert files(tmp_path / "in") == {"a.png", "a_x2.png"}
-    call("upscale", "in/a.png", "-o", "in", *MODEL, "--overwrite").refuses("output must be none of the inputs", "_x4")
+    call("upscale", "in/a.png", "-o", "in", *MODEL, "--overwrite").refuses(
+        "output must be none of the inputs", "--suffix _new"
+    )
     assert levels(tmp_path / "in/a.png").shape == (4, 5, 3)
 
 

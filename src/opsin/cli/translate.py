@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from opsin._version import __version__
 from opsin.cli.common import quiet_codecs
-from opsin.cli.live import Live
-from opsin.errors import InputError, OpsinError
+from opsin.cli.each import Each, Watch
+from opsin.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from opsin.networks import Network
-
+    from opsin.images import Picture
+    from opsin.images.jobs import Job
 
 _TRIED = 128
+# Of what is free: what an operator needs for itself while it runs, and what malloc keeps, is not in the estimate.
+_SHARE = 0.5
 
 
 def translate(
@@ -39,68 +39,62 @@ def translate(
 ) -> None:
     """Make images of images with a network that was trained on pairs, each whole and of its own size.
 
-    Images that cannot be read are named at the end, with exit status 1.
+    Images that cannot be read are told at the end, and the exit code is 1. Ctrl-C stops after the image that is being
+    computed.
     """
-    from opsin.superres.jobs import check_targets, find_jobs
+    from opsin.images.jobs import check_targets, find_jobs
 
-    jobs, left_out = check_targets(
-        find_jobs(inputs, output, suffix=suffix, file_format=file_format),
-        skip_existing=skip_existing,
-        overwrite=overwrite,
-    )
-    from opsin.devices import find_device
-    from opsin.images import read_image, write_image
-    from opsin.networks import Pix2PixHD, load_network
-
-    network = load_network(model, Pix2PixHD.architecture).network.to(find_device(device))
-    failed: list[str] = []
-    done = 0
-    live = Live()
-    for number, job in enumerate(jobs, start=1):
-        live.show(f"{number}/{len(jobs)}  {job.source}", last=False)
-        try:
-            with quiet_codecs():
-                image = read_image(job.source)
-            made = _made(network, image)
-        except OpsinError as error:
-            reason = str(error)
-            failed.append(reason if str(job.source) in reason else f"'{job.source}': {reason}")
-            continue
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        write_image(job.target, made, overwrite=overwrite)
-        done += 1
-    live.close()
-    rest = f", left out {left_out} that existed" if left_out else ""
-    if done == 1 and len(jobs) == 1:
-        print(f"wrote {jobs[0].target}{rest}")
-    elif done or left_out:
-        print(f"wrote {done} images to {output}{rest}")
-    for line in failed:
-        print(f"opsin: {' '.join(line.split())}", file=sys.stderr)
-    if failed:
-        raise typer.Exit(1)
+    jobs = find_jobs(inputs, output, suffix=suffix, file_format=file_format)
+    jobs, skipped = check_targets(jobs, skip_existing=skip_existing, overwrite=overwrite)
+    run = _Run(jobs, overwrite=overwrite)
+    if jobs:
+        run.load(model, device)
+        run.run()
+    run.report(output, skipped)
 
 
-def _made(network: Network, image: Tensor) -> Tensor:
-    """The image that the network makes.
+class _Run(Each):
+    """All images, one after another."""
 
-    Raises:
-        InputError: it would not fit into memory, or the image is too small.
-    """
-    import torch
+    def load(self, model: Path, device: str) -> None:
+        """Make the network, and see how much memory it takes."""
+        from opsin.devices import find_device
+        from opsin.memory import network_memory
+        from opsin.networks import Pix2PixHD, load_network
 
-    from opsin.devices import available_memory
-    from opsin.memory import network_memory
+        self.model = model
+        self.network = load_network(model, Pix2PixHD.architecture).network.to(find_device(device))
+        # It grows with the number of pixels, so that a small image tells of a large one.
+        self.a_pixel = network_memory(self.network, (1, 3, _TRIED, _TRIED)) / _TRIED**2
 
-    parameter = next(network.parameters())
-    height, width = image.shape[-2:]
-    # It grows with the number of pixels, so that a small image tells of a large one.
-    need = network_memory(network, (1, 3, _TRIED, _TRIED)) / _TRIED**2 * height * width
-    free = available_memory(parameter.device)
-    if free is not None and need > free:
-        raise InputError(
-            f"an image must fit into memory, got {width}x{height} pixels, which take about {need / 2**30:.1f} GiB of "
-            f"the {free / 2**30:.1f} that are free. Make it smaller first."
-        )
-    with torch.no_grad():
-        return network(image.to(parameter.device)).clamp(0, 1).cpu()
+    def make(self, job: Job, watch: Watch) -> Picture:
+        """The image that the network makes.
+
+        Raises:
+            InputError: it would not fit into memory, or the image is too small.
+        """
+        del watch  # it is made whole
+        import torch
+
+        from opsin.devices import available_memory
+        from opsin.images import Picture, read_image
+        from opsin.images.writing import check_size
+
+        with quiet_codecs():
+            image = read_image(job.source)
+        height, width = image.shape[-2:]
+        check_size(job.target, height, width)
+        device = next(self.network.parameters()).device
+        need, free = self.a_pixel * height * width / _SHARE, available_memory(device)
+        if free is not None and need > free:
+            raise InputError(
+                f"an image must fit into memory, got {width}x{height} pixels, which take about {need / 2**30:.1f} GiB "
+                f"of the {free / 2**30:.1f} that are free. Make it smaller first."
+            )
+        with torch.inference_mode():
+            made = self.network(image.to(device)).clamp(0, 1).cpu()
+        return Picture(made)
+
+    def metadata(self, job: Job) -> dict[str, str]:
+        """The names of the image and the model."""
+        return {"Software": f"opsin {__version__}", "opsin:image": job.source.name, "opsin:model": self.model.name}

@@ -56,7 +56,7 @@ def find_jobs(
     """
     choice("format", file_format, FORMATS)
     if any(separator in suffix for separator in ("/", os.sep, "\0")):
-        raise InputError(f"suffix must be a part of a file's name, got {suffix!r}. E.g. _x4.")
+        raise InputError(f"suffix must be a part of a file's name, got {suffix!r}. E.g. _new.")
     output = Path(output)
     found = list(_unique(item for text in inputs for item in _expand(text, output)))
     if _is_file(output, found):
@@ -72,7 +72,7 @@ def find_jobs(
             what = f"{len(found)} images" if len(found) > 1 else "what a folder or a pattern holds"
             raise OpsinError(f"output must be a folder for {what}, got the file '{output}'. Name another.")
         jobs = [Job(item.path, output / _name(item.relative, suffix, file_format)) for item in found]
-        # What an earlier run left beside what it was made of is not made larger still.
+        # What an earlier run left beside what it was made of is not an input of its own.
         results = {_key(job.target) for job in jobs if _key(job.target) != _key(job.source)}
         jobs = [job for job, item in zip(jobs, found, strict=True) if item.named or _key(item.path) not in results]
     _check_distinct(jobs)
@@ -181,6 +181,6 @@ def _check_distinct(jobs: Sequence[Job]) -> None:
         if key in sources:
             raise InputError(
                 f"output must be none of the inputs, got '{target}', which would be made of '{source}'. "
-                "Choose another folder, or give --suffix _x4."
+                "Choose another folder, or give --suffix _new."
             )
         made[key] = source
