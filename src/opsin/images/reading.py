@@ -6,8 +6,9 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -139,6 +140,25 @@ def read_upright(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_
     return Upright(_orient(colour, orientation), alpha, depth, grey)
 
 
+def announced_size(path: str | os.PathLike[str], *, exactly: bool = False) -> tuple[int, int] | None:
+    """Width and height of an image, turned upright, by the header of its file; None if that cannot be read.
+
+    Args:
+        path: the file.
+        exactly: look behind the pixels too, where a PNG may say how it lies; all of it is read for that.
+    """
+    try:
+        with _open_file(Path(path)) as file, _quiet_pillow(), Image.open(file, formats=_FORMATS) as image:
+            if exactly:
+                image.load()
+            width, height = image.size
+            # Pillow turns TIFF by itself while loading and then takes the tag away; PNG's own method would load.
+            turned = _orientation(partial(Image.Image.getexif, image)) >= 5
+            return (height, width) if turned else (width, height)
+    except Exception:  # Pillow raises anything at all on damaged bytes; whoever reads the file is told
+        return None
+
+
 def check_max_pixels(max_pixels: int) -> None:
     """Raise InputError unless `max_pixels` is a positive whole number."""
     whole("max_pixels", max_pixels)
@@ -215,7 +235,7 @@ def _decode_checked(file: IO[bytes], path: Path, max_pixels: int) -> tuple[Pixel
             pixels = Pixels(to_srgb(pixels.colour, profile), pixels.alpha)
         # Asked for last: PNG may keep its EXIF behind the pixels, and Pillow turns TIFF by itself while
         # loading and then takes the tag away.
-        return pixels, grey, _orientation(image)
+        return pixels, grey, _orientation(image.getexif)
 
 
 def _profile(image: Image.Image) -> bytes | None:
@@ -223,9 +243,9 @@ def _profile(image: Image.Image) -> bytes | None:
     return profile if isinstance(profile, bytes) else None
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(read: Callable[[], Image.Exif]) -> int:
     try:
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+        value = read().get(_EXIF_ORIENTATION, 1)
     except Exception:  # an unreadable EXIF block must not cost a whole picture
         return 1
     return value if value in range(2, 9) else 1

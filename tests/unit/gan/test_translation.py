@@ -117,6 +117,32 @@ def test_pairs_that_do_not_match_are_named(pairs: Path) -> None:
         TranslationFolder(pairs / "none", 32)
 
 
+def test_sizes_are_those_that_are_seen(pairs: Path) -> None:
+    """Of files that say how they lie, wherever they say it, and of those that say nonsense."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    with Image.open(pairs / "input" / "b.png") as picture:
+        picture.load()
+    (pairs / "input" / "b.png").unlink()
+    lying = picture.transpose(Image.Transpose.ROTATE_90)
+    lying.save(pairs / "input" / "b.jpg", exif=turned)
+    TranslationFolder(pairs, 32)
+    (pairs / "input" / "b.jpg").unlink()
+    lying.save(pairs / "input" / "b.png", exif=turned)
+    content = (pairs / "input" / "b.png").read_bytes()
+    first = content.index(b"eXIf") - 4
+    last = first + 12 + int.from_bytes(content[first : first + 4], "big")
+    end = content.index(b"IEND") - 4
+    behind = content[:first] + content[last:end] + content[first:last] + content[end:]
+    (pairs / "input" / "b.png").write_bytes(behind)
+    assert read_image(pairs / "input" / "b.png").shape == (1, 3, 52, 40)
+    TranslationFolder(pairs, 32)
+    (pairs / "input" / "b.png").unlink()
+    for nonsense in (b"Exif\0\0II", b"Exif\0\0II*\0\x08\0\0\0\xff", b"Exif\0\0nonsense"):
+        picture.save(pairs / "input" / "b.jpg", exif=nonsense)
+        TranslationFolder(pairs, 32)
+
+
 class DyingError(Exception):
     """The end of a run."""
 
@@ -176,6 +202,11 @@ def test_each_loss_moves_its_own_network_and_is_its_sum(given: Given) -> None:
 def test_what_is_refused(given: Given) -> None:
     with pytest.raises(InputError, match="at least 32x32, got 16x16"):
         TranslateRecipe(TranslateSettings.collect(given(crop=16)))
+    with pytest.raises(InputError, match="crop must be at least 32 for the generator 'full', got 16"):
+        TranslateRecipe(TranslateSettings.collect(given(crop=16, generator="full", discriminator_scales=1)))
+    for loss in ("gatys-style", "strotss"):  # the one has no reference of that name, the other has two
+        with pytest.raises(InputError, match=f"differs from its original, got '{loss}'"):
+            TranslateSettings.collect(given(perceptual=loss))
     with pytest.raises(InputError, match="two folders, got 'a' for both"):
         TranslateSettings.collect(given(inputs="a", targets="a"))
     with pytest.raises(InputError, match="pixel_weight must be a number from 0 on"):

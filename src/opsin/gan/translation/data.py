@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from opsin.errors import ImageError, InputError
 from opsin.images.listing import find_images
+from opsin.images.reading import announced_size
 from opsin.training import ImageFolder
 from opsin.training.cache import opened
 from opsin.training.data import middle_square
 
 _NAMED = 5
-_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 
 
 class TranslationFolder(ImageFolder):
@@ -67,7 +66,7 @@ class TranslationFolder(ImageFolder):
     def _check_sizes(self) -> None:
         """By what files say of themselves; one that cannot be read is passed over when it is its turn."""
         for path in self.paths:
-            size = _size(path)
+            size = announced_size(path)
             if size is None:
                 continue
             if self.partners is None:
@@ -77,8 +76,10 @@ class TranslationFolder(ImageFolder):
                         f"'{path}'. Cut it."
                     )
                 continue
-            other = _size(self.partners[path])
-            if other is not None and other != size:
+            other = announced_size(self.partners[path])
+            if other not in (None, size):
+                size, other = (announced_size(file, exactly=True) for file in (path, self.partners[path]))
+            if size is not None and other is not None and other != size:
                 raise InputError(
                     f"the images of a pair must have one size, got {size[0]}x{size[1]} in '{path}' and "
                     f"{other[0]}x{other[1]} in '{self.partners[path]}'. Resize one of them."
@@ -149,13 +150,3 @@ def _by_name(folder: Path) -> dict[str, Path]:
             )
         found[name] = path
     return found
-
-
-def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height, the right way up, by the file's header; None if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
-            return image.size[::-1] if turned else image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from opsin.distances import at_least_float32
+from opsin.errors import InputError
 from opsin.feature_matching import FeatureMatching
 from opsin.functional.adversarial import discriminator_loss, generator_loss
 from opsin.gan.translation.data import TranslationFolder
@@ -58,6 +59,11 @@ class TranslateRecipe(Recipe):
                 settings.discriminator_width, scales=settings.discriminator_scales
             )
         self.discriminator.check(settings.crop, settings.crop)
+        if settings.crop < self.generator.smallest:
+            raise InputError(
+                f"crop must be at least {self.generator.smallest} for the generator '{settings.generator}', got "
+                f"{settings.crop}. Choose a larger one."
+            )
         self.networks: Mapping[str, Network] = {self.product: self.generator, "discriminator": self.discriminator}
         self.matching = FeatureMatching(settings.matching_weight) if settings.matching_weight else None
         wanted = settings.perceptual != NONE and settings.perceptual_weight

@@ -80,7 +80,12 @@ class TranslateSettings(Settings):
         choice("recipe", self.recipe, RECIPES)
         choice("generator", self.generator, TRANSLATORS)
         choice("gan", self.gan, [name for name in GAN_LOSSES if name != "relativistic"])
-        choice("perceptual", self.perceptual, (NONE, *(name for name, loss in LOSSES.items() if loss.differentiable)))
+        choice("perceptual", self.perceptual, (NONE, *LOSSES))
+        if self.perceptual != NONE and not _tells_apart(self.perceptual):
+            raise InputError(
+                f"perceptual must be a loss that says how a picture differs from its original, got "
+                f"'{self.perceptual}'. E.g. pix2pixhd-vgg or lpips-vgg."
+            )
         whole("discriminator_width", self.discriminator_width)
         whole("discriminator_scales", self.discriminator_scales)
         for name in ("matching_weight", "perceptual_weight", "pixel_weight"):
@@ -93,3 +98,7 @@ class TranslateSettings(Settings):
     def presets(cls, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the recipe sets."""
         return RECIPES[choice("recipe", chosen.get("recipe", cls.recipe), RECIPES)]
+
+
+def _tells_apart(name: str) -> bool:
+    return LOSSES[name].differentiable and LOSSES[name].compares == "content"
