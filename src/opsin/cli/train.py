@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from opsin.cli.train_autoencoder import autoencoder
 from opsin.cli.train_gan import gan
 from opsin.cli.train_sr import sr
 from opsin.cli.train_style import style
@@ -14,6 +15,7 @@ app.command("style")(style)
 app.command("sr")(sr)
 app.command("gan")(gan)
 app.command("translate")(translate)
+app.command("autoencoder")(autoencoder)
 
 
 @app.callback()

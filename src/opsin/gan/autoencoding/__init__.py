@@ -1,0 +1,1 @@
+"""Autoencoders: images as small codes and back, trained as for latent diffusion."""
