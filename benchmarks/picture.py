@@ -102,8 +102,11 @@ def _time(
 def _memory(row: Mapping[str, Any], goals: Sequence[Mapping[str, Any]], peer: Mapping[str, Any] | None) -> Bar:
     if row["skipped"]:
         return Bar(row["name"], None, row["skipped"])
+    if row["peak_bytes"] is None:
+        return Bar(row["name"], None, "not measured")
     limits = [g["asked"] for g in goals if g["row"] == row["name"] and g["quantity"] == "memory"]
-    asked = peer["peak_bytes"] / limits[0] if limits and peer is not None else None
+    compared = peer["peak_bytes"] if peer is not None else None
+    asked = compared / limits[0] if limits and compared else None
     praise = f"{1 / row['memory']:.2f} of the fastest peer's" if row["memory"] is not None and _is_ours(row) else ""
     return Bar(row["name"], row["peak_bytes"], f"{number(row['peak_bytes'] / 2**30)} GiB", praise, asked)
 

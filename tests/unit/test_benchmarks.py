@@ -191,6 +191,15 @@ def test_panels(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
     assert seconds.bars[3].amount is None
 
 
+def test_panel_of_memory_that_was_not_measured(bench: SimpleNamespace, results: list[dict[str, Any]]) -> None:
+    for row in results[0]["rows"]:
+        row["peak_bytes"] = row["memory"] = None
+    _, memory = bench.picture._panels(results[0])
+    assert [bar.amount for bar in memory.bars] == [None] * 4
+    assert memory.bars[0].label == "not measured"
+    assert bench.picture.picture(results).width > 0
+
+
 def test_rounds_begin_with_another_each(bench: SimpleNamespace) -> None:
     assert "".join(bench.measuring.rounds("abc", 4)) == "abcbcacababc"
 

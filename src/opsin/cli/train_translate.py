@@ -76,6 +76,13 @@ def translate(
     discriminator_scales: Annotated[
         int | None, typer.Option(help="At how many scales it judges.", show_default="2")
     ] = None,
+    mirror: Annotated[
+        bool | None, typer.Option("--mirror/--no-mirror", help="Mirror pairs at random.", show_default="mirror")
+    ] = None,
+    val_fraction: Annotated[
+        float | None, typer.Option(help="How many of the pairs are held out to measure with.", show_default="0")
+    ] = None,
+    val_every: Annotated[int | None, typer.Option(help="Steps between measurements.", show_default="500")] = None,
     schedule: Schedule = None,
     warmup: Warmup = None,
     accumulate: Accumulate = None,

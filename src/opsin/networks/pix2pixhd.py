@@ -19,7 +19,8 @@ class Pix2PixHD(Network):
     """pix2pixHD's global generator: c7s1-w, then convolutions that halve, residual blocks, and their way back.
 
     Convolutions of 7×7 at both ends and of 3×3 between, reflection padding, instance normalisation, ReLU; channels
-    double with each halving. Inside, images are in [-1,1], and tanh bounds what comes out.
+    double with each halving; on the way back each pixel becomes four before a convolution. Inside, images are in
+    [-1,1], and tanh bounds what comes out.
 
     Shape: (N,3,H,W) -> (N,3,H,W), any size of at least `smallest`; sides that are no multiples of 2^down are padded by
     reflection, and what was padded is cut off.
@@ -36,6 +37,9 @@ class Pix2PixHD(Network):
 
     Raises:
         InputError: a number that is too small.
+
+    Differs from the paper: its transposed convolutions of 3×3 meet each other unevenly and leave a checkerboard, see
+    "Deconvolution and checkerboard artifacts", Odena, Dumoulin and Olah, 2016, https://doi.org/10.23915/distill.00003.
 
     Reference: "High-resolution image synthesis and semantic manipulation with conditional GANs", Wang, Liu, Zhu, Tao,
     Kautz and Catanzaro, 2018, https://arxiv.org/abs/1711.11585; its blocks are those of Johnson et al., 2016,
@@ -61,8 +65,8 @@ class Pix2PixHD(Network):
             channels *= 2
         layers += [_Residual(channels) for _ in range(blocks)]
         for _ in range(down):
-            up = nn.ConvTranspose2d(channels, channels // 2, 3, stride=2, padding=1, output_padding=1)
-            layers += [up, *_normed(channels // 2)]
+            larger = nn.Upsample(scale_factor=2, mode="nearest")
+            layers += [larger, nn.ReflectionPad2d(1), nn.Conv2d(channels, channels // 2, 3), *_normed(channels // 2)]
             channels //= 2
         self.body = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
 

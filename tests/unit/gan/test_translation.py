@@ -20,6 +20,7 @@ from opsin.gan.translation.settings import RECIPES, TranslateSettings
 from opsin.images import read_image
 from opsin.networks import load_network
 from opsin.training import Progress, train
+from opsin.training.metrics import read_metrics
 
 pytest.importorskip("accelerate", reason="extra 'train'")
 pytest.importorskip("tensorboard", reason="extra 'train'")
@@ -215,3 +216,28 @@ def test_what_is_refused(given: Given) -> None:
         TranslateSettings.collect(given(gan="relativistic"))
     with pytest.raises(ChoiceError, match="did you mean 'pix2pix"):
         TranslateSettings.collect(given(recipe="pix2pixh"))
+
+
+def test_validation_on_held_out_pairs(given: Given, pairs: Path) -> None:
+    settings = TranslateSettings.collect(given(val_fraction=0.3, val_every=2))
+    recipe = TranslateRecipe(settings)
+    (extractor,) = recipe.perceptual.extractors if recipe.perceptual else ()
+    before = {name: tensor.clone() for name, tensor in extractor._network.state_dict().items()}
+    logged = read_metrics(train(recipe, settings).metrics)
+    assert ["val_perceptual" in row for row in logged] == [False, True, True]
+    assert all(0.05 < row["val_pixels"] < 0.6 for row in logged[1:])
+    data = recipe.folder(settings)
+    assert (len(data.held_out_paths), len(data.paths)) == (1, 2)
+    after = extractor._network.state_dict()
+    assert before
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    (path,) = data.held_out_paths
+    path.write_bytes(b"")
+    assert recipe.validate(recipe.generator, data.held_out_paths) == {}
+
+
+def test_pairs_are_mirrored_together_or_not_at_all(pairs: Path) -> None:
+    crops = [[TranslationFolder(pairs, 40, mirror=m, seed=3)[i].images for i in range(0, 30)] for m in (True, False)]
+    mirrored = [not torch.equal(a[0], b[0]) for a, b in zip(*crops, strict=True)]
+    assert 5 < sum(mirrored) < 25
+    assert all(torch.allclose(given + made, torch.ones(()), atol=0.01) for run in crops for given, made in run)

@@ -29,7 +29,9 @@ class TranslationFolder(ImageFolder):
         targets: the folder of what is to be made.
         reverse: exchange the two.
         seed: of all that is drawn.
+        held_out: see `ImageFolder`; a fraction of the pairs.
         cache: see `ImageFolder`.
+        mirror: whether pairs are mirrored at random.
 
     Raises:
         InputError: there is no such folder or no image in it, a pair is not whole or not of one size, an image that
@@ -45,7 +47,9 @@ class TranslationFolder(ImageFolder):
         targets: str = "target",
         reverse: bool = False,
         seed: int = 0,
+        held_out: float = 0.0,
         cache: int = 0,
+        mirror: bool = True,
     ) -> None:
         root = Path(folder)
         self.reverse = reverse
@@ -60,12 +64,13 @@ class TranslationFolder(ImageFolder):
                         "Name them with --inputs and --targets, or say --side-by-side."
                     )
             self.partners = _pairs(root / inputs, root / targets)
-        super().__init__(root if inputs is None else root / inputs, crop, seed=seed, cache=cache)
+        given = root if inputs is None else root / inputs
+        super().__init__(given, crop, seed=seed, held_out=held_out, cache=cache, mirror=mirror)
         self._check_sizes()
 
     def _check_sizes(self) -> None:
         """By what files say of themselves; one that cannot be read is passed over when it is its turn."""
-        for path in self.paths:
+        for path in (*self.paths, *self.held_out_paths):
             size = announced_size(path)
             if size is None:
                 continue
@@ -97,7 +102,7 @@ class TranslationFolder(ImageFolder):
         height, width = pair[0].shape[-2:]
         top, left = int(rng.integers(height - self.crop + 1)), int(rng.integers(width - self.crop + 1))
         crops = [opened(x[:, top : top + self.crop, left : left + self.crop]) for x in pair]
-        if rng.random() < 0.5:
+        if self.mirror and rng.random() < 0.5:
             crops = [x.flip(-1) for x in crops]
         return tuple(x.contiguous() for x in crops)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from opsin.distances import at_least_float32
-from opsin.errors import InputError
+from opsin.errors import ImageError, InputError
 from opsin.feature_matching import FeatureMatching
 from opsin.functional.adversarial import discriminator_loss, generator_loss
 from opsin.gan.translation.data import TranslationFolder
 from opsin.gan.translation.settings import NONE, TranslateSettings
+from opsin.loss import PerceptualLoss
 from opsin.networks import MultiScaleDiscriminator, Network, make_translator
 from opsin.published.listing import make_loss
 from opsin.tiling import tile_for
@@ -68,6 +70,7 @@ class TranslateRecipe(Recipe):
         self.matching = FeatureMatching(settings.matching_weight) if settings.matching_weight else None
         wanted = settings.perceptual != NONE and settings.perceptual_weight
         self.perceptual = make_loss(settings.perceptual, settings.weights) if wanted else None
+        self.validate_every = settings.val_every if settings.val_fraction else 0
 
     def folder(self, settings: Settings) -> TranslationFolder:
         """Pairs of crops.
@@ -83,7 +86,9 @@ class TranslateRecipe(Recipe):
             targets=mine.targets,
             reverse=mine.reverse,
             seed=settings.seed,
+            held_out=mine.val_fraction,
             cache=settings.cache * 2**20,
+            mirror=mine.mirror,
         )
 
     def to(self, device: torch.device) -> None:
@@ -107,10 +112,7 @@ class TranslateRecipe(Recipe):
             logged["matching"] = self.matching(of_made, of_real)
             total = total + logged["matching"]
         if self.perceptual is not None:
-            (reference,) = self.perceptual.references  # some call it style
-            references: dict[str, Any] = {reference: wanted}
-            tile = tile_for(self.perceptual.terms, *wanted.shape[-2:])
-            logged["perceptual"] = self.perceptual.evaluate(made, **references, tile=tile).total.mean()
+            logged["perceptual"] = self._distance(self.perceptual, made, wanted)
             total = total + settings.perceptual_weight * logged["perceptual"]
         logged["pixels"] = F.l1_loss(made, wanted)
         if settings.pixel_weight:
@@ -139,6 +141,31 @@ class TranslateRecipe(Recipe):
         both = ([[at_least_float32(f) for f in scale] for scale in features] for features in (of_made, of_real))
         first, second = both
         return first, second
+
+    def _distance(self, loss: PerceptualLoss, made: Tensor, wanted: Tensor) -> Tensor:
+        (reference,) = loss.references  # some call it style
+        references: dict[str, Any] = {reference: wanted}
+        return loss.evaluate(made, **references, tile=tile_for(loss.terms, *wanted.shape[-2:])).total.mean()
+
+    def validate(self, network: nn.Module, paths: Sequence[Path]) -> Mapping[str, float]:
+        """The mean difference of pixels and the perceptual loss of the held-out pairs, by the crops in their middles.
+
+        A pair that cannot be read, or is smaller than a crop, is left out.
+        """
+        folder = self.folder(self.settings)
+        device = next(network.parameters()).device
+        found: list[dict[str, float]] = []
+        for path in paths:
+            try:
+                given, wanted = (x[None].to(device) for x in folder.middle(folder.cache.read(path)[0], path))
+            except ImageError:
+                continue
+            made = network(given).clamp(0, 1)
+            values = {"val_pixels": float(F.l1_loss(made, wanted))}
+            if self.perceptual is not None:
+                values["val_perceptual"] = float(self._distance(self.perceptual, made, wanted))
+            found.append(values)
+        return {name: sum(values[name] for values in found) / len(found) for name in (found[0] if found else ())}
 
     def sample(self, network: nn.Module, images: tuple[Tensor, ...]) -> Tensor:
         """What is given in a row, below what the network makes of it, and what was wanted."""

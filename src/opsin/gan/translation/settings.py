@@ -46,9 +46,13 @@ class TranslateSettings(Settings):
         perceptual_weight: its weight.
         weights: of its network; None for the loss's own default.
         pixel_weight: of the mean of |x - y|.
+        mirror: mirror pairs at random; not where left and right mean something.
+        val_fraction: how many of the pairs are held out to measure with.
+        val_every: steps between two measurements.
     """
 
     kind: ClassVar[str] = "translate"
+    changeable: ClassVar[frozenset[str]] = Settings.changeable | {"val_every"}
 
     steps: int = 20_000
     batch: int = 1
@@ -68,6 +72,9 @@ class TranslateSettings(Settings):
     perceptual_weight: float = 1.0
     weights: str | None = None
     pixel_weight: float = 0.0
+    mirror: bool = True
+    val_fraction: float = 0.0
+    val_every: int = 500
 
     def __post_init__(self) -> None:
         """Check what a single value can be wrong in.
@@ -88,6 +95,9 @@ class TranslateSettings(Settings):
             )
         whole("discriminator_width", self.discriminator_width)
         whole("discriminator_scales", self.discriminator_scales)
+        whole("val_every", self.val_every)
+        if not 0 <= self.val_fraction < 1:
+            raise InputError(f"val_fraction must be at least 0 and below 1, got {self.val_fraction}. E.g. 0.1.")
         for name in ("matching_weight", "perceptual_weight", "pixel_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be a number from 0 on, got {getattr(self, name)}. E.g. 1.")
