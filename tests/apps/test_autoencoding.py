@@ -1,0 +1,131 @@
+"""Both autoencoders, as a program: killed and resumed, in two processes, in half precision."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from opsin.gan.autoencoding.settings import MODELS
+
+pytest.importorskip("accelerate", reason="extra 'train'")
+pytest.importorskip("tensorboard", reason="extra 'train'")
+pytestmark = pytest.mark.apps
+
+STEPS = 4
+
+PROGRAM = """if True:
+    import hashlib
+    import os
+    import signal
+    import sys
+    import torch
+    from opsin.gan.autoencoding.recipe import AutoencoderRecipe
+    from opsin.gan.autoencoding.settings import AutoencoderSettings
+    from opsin.training import train
+
+    def frozen(recipe):
+        (extractor,) = recipe.perceptual.extractors
+        tensors = list(extractor._network.state_dict().values())
+        return hashlib.sha256(b"".join(t.numpy().tobytes() for t in tensors)).hexdigest(), len(tensors)
+
+    def die(progress):
+        if progress.step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.set_num_threads(1)
+    where, way, *models = sys.argv[1:]
+    for name in models:
+        # The discriminator comes in halfway.
+        settings = AutoencoderSettings.collect(dict(
+            data="pictures", output=f"{where}-{name}", model=name, steps=4, batch=4, crop=32, width=4, blocks=1,
+            channels=2, entries=8 if name == "vq" else None, discriminator_width=2, disc_start=2, weights="random",
+            device="cpu", workers=0, sample_every=0, checkpoint_every=1,
+            precision="bfloat16" if way == "half" else "float32",
+        ))
+        recipe = AutoencoderRecipe(settings)
+        before = frozen(recipe)
+        assert before[1] > 0
+        train(recipe, settings, resume=way == "resume", callback=die if way == "die" else None)
+        assert frozen(recipe) == before
+        if "RANK" in os.environ:
+            # Weights are the same in all processes.
+            weights = [p.detach() for network in recipe.networks.values() for p in network.parameters()]
+            with open(f"sums-{os.environ['RANK']}", "w") as file:
+                print([float(w.abs().sum()) for w in weights], file=file)
+    """
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Path:
+    """A folder with pictures and the program."""
+    (tmp_path / "pictures").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8))
+        coarse.resize((48, 40), Image.Resampling.BICUBIC).save(tmp_path / "pictures" / f"{i}.png")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    return tmp_path
+
+
+def call(studio: Path, where: str, way: str, *models: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
+    return subprocess.run(
+        [sys.executable, *(launcher if processes > 1 else ()), "program.py", where, way, *models],
+        cwd=studio,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def test_killed_and_resumed(studio: Path) -> None:
+    whole = call(studio, "whole", "run", *MODELS)
+    assert whole.returncode == 0, whole.stderr
+    for model in MODELS:
+        killed = call(studio, "run", "die", model)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = call(studio, "run", "resume", *MODELS)
+    assert resumed.returncode == 0, resumed.stderr
+    for model in MODELS:
+        a, b = studio / f"whole-{model}", studio / f"run-{model}"
+        name = f"checkpoints/step-{STEPS:08d}.safetensors"
+        mine, theirs = load_file(a / name), load_file(b / name)
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(tensor, theirs[key]) for key, tensor in mine.items())
+        assert rows(a) == rows(b)
+        assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_in_two_processes(studio: Path, model: str) -> None:
+    """Each has half of the batch, codes and an adaptive weight of its own, and the same weights."""
+    done = call(studio, "two", "run", model, processes=2)
+    assert done.returncode == 0, done.stderr
+    sums = [(studio / f"sums-{rank}").read_text() for rank in range(2)]
+    assert sums[0] == sums[1]
+    assert [row["step"] for row in rows(studio / f"two-{model}")] == [1, 2, 3, 4]
+
+
+def test_in_half_precision(studio: Path) -> None:
+    done = call(studio, "half", "half", *MODELS)
+    assert done.returncode == 0, done.stderr
+    for model in MODELS:
+        assert all(np.isfinite(row["loss"]) for row in rows(studio / f"half-{model}"))
