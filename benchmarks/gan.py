@@ -16,31 +16,33 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import sys
 import tempfile
 import time
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from curves import curves
+from emoji import FONT, draw_emoji
 from revision import revision
 from torch import Tensor
 
 from opsin.gan.evaluation import Evaluator, Quality
 from opsin.gan.recipe import GanRecipe
-from opsin.gan.sampling import images_of
+from opsin.gan.sampling import grid, images_of
 from opsin.gan.settings import GanSettings
 from opsin.images import read_image
+from opsin.report.drawing import ACCENT
 from opsin.report.environment import machine, versions
+from opsin.report.sheet import contact_sheet
 from opsin.training import Progress, RunFolder, train
 from opsin.training.data import resized
 
-FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
-GLYPH, DRAWN, SIZE, BATCH = 109, 64, 32, 16
+DRAWN, SIZE, BATCH = 64, 32, 16
 RECIPES = {"baseline": {"network": "none"}, "projected": {"network": "efficientnet_lite0"}}
 MINUTES = 20
 POINTS = 6
@@ -53,33 +55,6 @@ class Run(NamedTuple):
     seed: int
     curve: list[tuple[int, Quality]]
     minutes: float
-
-
-def draw_emoji(folder: Path, font: Path) -> int:
-    """Draw each emoji of the font that is one character, and no other's picture; how many there are."""
-    if not font.is_file():
-        sys.exit(f"needs the font {font}: apt install fonts-noto-color-emoji, or --font")
-    face = ImageFont.truetype(str(font), GLYPH)
-    side = round(1.25 * GLYPH)
-
-    def picture(text: str) -> Image.Image:
-        canvas = Image.new("RGB", (side, side), "white")
-        ImageDraw.Draw(canvas).text((side // 2, side // 2), text, font=face, embedded_color=True, anchor="mm")
-        return canvas
-
-    seen = {picture("\U0001fffe").tobytes(), Image.new("RGB", (side, side), "white").tobytes()}  # no glyph, and nothing
-    folder.mkdir(exist_ok=True)
-    count = 0
-    for code in (*range(0x2190, 0x2C00), *range(0x1F000, 0x1FB00)):
-        if unicodedata.category(chr(code)) not in ("So", "Sk", "Sm", "Cn"):
-            continue
-        drawn = picture(chr(code) + "\ufe0f")
-        if drawn.tobytes() in seen:
-            continue
-        seen.add(drawn.tobytes())
-        drawn.resize((DRAWN, DRAWN), Image.Resampling.LANCZOS).save(folder / f"{code:x}.png")
-        count += 1
-    return count
 
 
 def learn(data: Path, work: Path, recipe: str, seed: int, steps: int) -> tuple[RunFolder, float]:
@@ -113,11 +88,16 @@ def learn(data: Path, work: Path, recipe: str, seed: int, steps: int) -> tuple[R
 
 
 def judge(folder: RunFolder, evaluator: Evaluator, real: Tensor) -> list[tuple[int, Quality]]:
-    """What each kept model is worth, by the number of images that it has seen."""
+    """What each kept model is worth, by the number of images that it has seen; found once and kept beside it."""
     curve = []
     for path in sorted(folder.path.glob("model-*.safetensors")):
-        made = evaluator.vectors(images_of(path, len(real), seed=1))
-        curve.append((BATCH * int(path.stem.partition("-")[2]), evaluator.compare(made, real)))
+        kept = path.with_suffix(".json")
+        found = json.loads(kept.read_text()) if kept.is_file() else {}
+        if found.get("signature") != evaluator.signature:
+            quality = evaluator.compare(evaluator.vectors(images_of(path, len(real), seed=1)), real)
+            found = {"signature": evaluator.signature, "quality": quality.as_dict()}
+            kept.write_text(json.dumps(found))
+        curve.append((BATCH * int(path.stem.partition("-")[2]), Quality(**found["quality"])))
     return curve
 
 
@@ -145,6 +125,32 @@ def show(runs: Sequence[Run]) -> None:
         print(f"{name}: minutes {', '.join(minutes)}")
 
 
+def draw(folder: Path, runs: Sequence[Run], squares: Tensor, work: Path, note: str) -> None:
+    """The learning curves, and real images beside those of both recipes' last models of the first seed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    colours = {"baseline": (104, 114, 134), "projected": ACCENT}
+    lines = {
+        name: (colours[name], [[quality.kernel for _, quality in run.curve] for run in runs if run.recipe == name])
+        for name in RECIPES
+    }
+    curves(
+        f"How near generated images are to {len(squares)} emoji",
+        [seen for seen, _ in runs[0].curve],
+        lines,
+        across="images seen",
+        upwards="1000 times the kernel distance; less is nearer",
+        notes=[note],
+    ).save(folder / "gan-curves.png", optimize=True)
+    chosen = random.Random(0).sample(range(len(squares)), min(64, len(squares)))
+    cells = [("emoji", grid(squares[chosen]))]
+    for name in RECIPES:
+        path = sorted(RunFolder(work / f"{name}-{runs[0].seed}").samples.glob("*.png"))[-1]
+        cells.append((f"{name}, {runs[0].curve[-1][0]:,} images seen".replace(",", " "), read_image(path)))
+    title = "Emoji, and what the two generators make of noise"
+    sheet = contact_sheet(title, cells, columns=3, width=2 * cells[0][1].shape[-1], notes=[note])
+    sheet.convert("RGB").save(folder / "gan-samples.jpg", quality=90)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
@@ -152,18 +158,18 @@ def main() -> None:
     parser.add_argument("--font", type=Path, default=FONT)
     parser.add_argument("--work", type=Path, help="keep runs here, and go on with those that are there")
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
-    parser.add_argument("--pictures", type=Path, help="write the last samples of the first seed to this folder")
+    parser.add_argument("--pictures", type=Path, help="write curves and samples to this folder")
     args = parser.parse_args()
     now = revision()
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         data = work / "emoji"
-        count = draw_emoji(data, args.font)
-        print(f"{count} emoji", flush=True)
+        paths = draw_emoji(data, args.font, DRAWN)
+        print(f"{len(paths)} emoji", flush=True)
         evaluator = Evaluator("vgg19", "bundled", "relu5_1", size=64)
-        squares = (resized(read_image(path)[0], SIZE)[None] for path in sorted(data.glob("*.png")))
-        real = evaluator.vectors([torch.cat(list(squares))])
+        squares = torch.stack([resized(read_image(path)[0], SIZE) for path in paths])
+        real = evaluator.vectors([squares])
         runs = []
         for seed in range(args.seeds):
             for recipe in RECIPES:
@@ -172,10 +178,9 @@ def main() -> None:
                 end = runs[-1].curve[-1][1]
                 line = f"kernel {end.kernel:.0f} ± {end.kernel_error:.0f}, frechet {end.frechet:.1f}"
                 print(f"seed {seed}  {recipe:<10} {minutes:.1f} min  {line}", flush=True)
-                if args.pictures is not None and seed == 0:
-                    args.pictures.mkdir(parents=True, exist_ok=True)
-                    last = sorted(folder.samples.glob("*.png"))[-1]
-                    (args.pictures / f"gan-{recipe}.png").write_bytes(last.read_bytes())
+        if args.pictures is not None:
+            note = f"{args.seeds} seeds, {args.steps} steps of {BATCH} images of {SIZE} pixels. {evaluator.label}."
+            draw(args.pictures, runs, squares, work, f"{note} Measured at {now} on {machine()}.")
     show(runs)
     print()
     found = verdicts(runs)
@@ -187,7 +192,7 @@ def main() -> None:
             "machine": str(machine()),
             "revision": str(now),
             "versions": versions("torch"),
-            "emoji": count,
+            "emoji": len(paths),
             "signature": evaluator.signature,
             "runs": [
                 {

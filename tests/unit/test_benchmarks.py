@@ -13,8 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -23,7 +25,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The modules of the benchmarks, which are scripts and import each other by their bare names."""
     monkeypatch.syspath_prepend(FOLDER)
-    names = ("measuring", "page", "picture", "revision", "import_time", "run_all", "superres", "gan")
+    names = ("measuring", "page", "picture", "revision", "import_time", "run_all", "superres", "curves", "emoji", "gan")
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     for name in names:
         del sys.modules[name]
@@ -283,3 +285,31 @@ def test_verdicts_on_what_a_projected_discriminator_buys(bench: SimpleNamespace)
     assert verdicts((400.0, 500.0)) == [True, True, True]
     assert verdicts((400.0, 700.0)) == [True, False, True]
     assert verdicts((400.0, 500.0), 21.0) == [True, True, False]
+
+
+def test_curves(bench: SimpleNamespace) -> None:
+    """The mean is where the axes say: halfway between the runs, and higher where it is more."""
+    blue, red = (0, 0, 255), (255, 0, 0)
+
+    def drawn(*values: float) -> Image.Image:
+        lines = {"a": (blue, [[4.0, 2.0], [4.0, 6.0]]), "b": (red, [values])}
+        return bench.curves.curves("Title", [10, 20], lines, across="steps", upwards="distance", notes=["A note."])
+
+    def middle(picture: Image.Image, colour: tuple[int, int, int]) -> tuple[float, float]:
+        """Of the last point, the right end of a line."""
+        array = np.asarray(picture)
+        ys, xs = np.nonzero((array[:, : picture.width - 180] == colour).all(-1))
+        return float(ys[xs > xs.max() - 8].mean()), float(xs.max())
+
+    low, high = drawn(4.0, 1.0), drawn(4.0, 4.0)
+    assert middle(low, blue)[1] == middle(low, red)[1]
+    assert middle(high, red)[0] < middle(low, red)[0] - 100
+    assert middle(low, blue)[0] == pytest.approx(middle(drawn(4.0, 4.0), red)[0], abs=3)
+    with pytest.raises(ValueError, match="no room for the name"):
+        bench.curves.curves("", [1], {"a name that is much too long": (blue, [[1.0]])}, across="", upwards="")
+
+
+def test_emoji_need_their_font(bench: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="apt install fonts-noto-color-emoji"):
+        bench.emoji.draw_emoji(tmp_path / "emoji", tmp_path / "no.ttf", 64)
+    assert not (tmp_path / "emoji").exists()
