@@ -180,7 +180,7 @@ def main() -> None:
                 print(f"seed {seed}  {recipe:<10} {minutes:.1f} min  {line}", flush=True)
         if args.pictures is not None:
             note = f"{args.seeds} seeds, {args.steps} steps of {BATCH} images of {SIZE} pixels. {evaluator.label}."
-            draw(args.pictures, runs, squares, work, f"{note} Measured at {now} on {machine()}.")
+            draw(args.pictures, runs, squares, work, f"{note} Measured at {now} on {machine().cpu}.")
     show(runs)
     print()
     found = verdicts(runs)

@@ -204,7 +204,7 @@ def _patches(width: int, layers: int) -> nn.Sequential:
 TRANSLATORS: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
         "tiny": MappingProxyType({"width": 4, "down": 2, "blocks": 1}),
-        "small": MappingProxyType({"width": 24, "down": 3, "blocks": 4}),
+        "small": MappingProxyType({"width": 24, "down": 2, "blocks": 6}),
         "full": MappingProxyType({"width": 64, "down": 4, "blocks": 9}),
     }
 )
