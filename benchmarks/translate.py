@@ -5,7 +5,7 @@ out; on those, which no network has seen, stand the numbers and the picture: the
 ST-LPIPS, which nothing was trained on.
 
     apt install fonts-noto-color-emoji
-    python benchmarks/translate.py [--steps 3000] [--work FOLDER] [--json out.json] [--pictures FOLDER]
+    python benchmarks/translate.py [--steps 2000] [--work FOLDER] [--json out.json] [--pictures FOLDER]
 
 With --work a run that was broken off goes on from its last checkpoint. Nothing must hold: it shows what to expect.
 """
@@ -113,7 +113,7 @@ def draw(path: Path, results: Sequence[Result], given: Tensor, wanted: Tensor, n
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--font", type=Path, default=FONT)
     parser.add_argument("--work", type=Path, help="keep runs here, and go on with those that are there")
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
