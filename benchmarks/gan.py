@@ -6,7 +6,7 @@ the betas of Adam. At each measured step the averaged generator makes as many im
 distance from the emoji is that of VGG-19's features, which neither was trained on.
 
     apt install fonts-noto-color-emoji
-    python benchmarks/gan.py [--seeds 3] [--steps 2400] [--work FOLDER] [--json out.json] [--pictures FOLDER]
+    python benchmarks/gan.py [--seeds 3] [--steps 2000] [--work FOLDER] [--json out.json] [--pictures FOLDER]
 
 What must hold: `projected` ends at a lower kernel distance than `baseline` with each seed, and no run takes more than
 20 minutes on two cores. With --work a run that was broken off goes on from its last checkpoint.
@@ -45,7 +45,7 @@ from opsin.training.data import resized
 DRAWN, SIZE, BATCH = 64, 32, 16
 RECIPES = {"baseline": {"network": "none"}, "projected": {"network": "efficientnet_lite0"}}
 MINUTES = 20
-POINTS = 6
+POINTS = 5
 
 
 class Run(NamedTuple):
@@ -154,7 +154,7 @@ def draw(folder: Path, runs: Sequence[Run], squares: Tensor, work: Path, note: s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--font", type=Path, default=FONT)
     parser.add_argument("--work", type=Path, help="keep runs here, and go on with those that are there")
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
