@@ -111,6 +111,29 @@ def test_a_constant_generator_is_flagged(call, studio):
     assert "collapsed" not in call("evaluate", "gan", "--data", "pictures", "--samples", "pictures", *SEEN).succeeds()
 
 
+def test_fid(call, studio, monkeypatch):
+    pytest.importorskip("torch_fidelity", reason="extra 'fidelity'")
+    monkeypatch.setenv("OPSIN_WEIGHTS_DIR", str(studio / "none"))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(studio / "hub"))
+    data = ("evaluate", "gan", "--data", "pictures", "--samples", "pictures", *SEEN)
+    call(*data, "--fid").refuses("official weights of Inception", "https://", "--fid-weights")
+    call(*data, "--fid-weights", "none.pth").refuses("none.pth")
+    # A network that sees nothing but the mean of each colour stands in for Inception, which takes seconds.
+    from opsin.gan import fidelity
+
+    def stand_in(self, weights, *, device, batch=32):
+        self.sha256, self.official, self.device, self.batch = "ab" * 32, False, device, batch
+        self.network = lambda images: (images.float().mean(dim=(2, 3)),)
+
+    monkeypatch.setattr(fidelity.Inception, "__init__", stand_in)
+    text = call(*data, "--fid").succeeds()
+    assert "frechet (Inception, weights abababab)  " in text.splitlines()[1]
+    assert "too high with so few images" in text.splitlines()[1]
+    found = json.loads(call(*data, "--fid-weights", "any.pth", "--json").succeeds())["inception"]
+    assert found["fid"] == pytest.approx(0, abs=1e-6)
+    assert (found["kid_subset_size"], found["official"]) == (8, False)
+
+
 def test_what_evaluate_refuses(call, studio):
     data = ("evaluate", "gan", "--data", "pictures")
     (studio / "empty").mkdir()

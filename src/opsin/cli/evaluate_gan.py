@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,12 +17,15 @@ from opsin.cli.live import Live
 from opsin.errors import ImageError, InputError, OpsinError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from opsin.gan.evaluation import Evaluator, Quality
+    from opsin.gan.fidelity import Fidelity, Inception
 
 _FILES = ("scores.json", "samples.png", "neighbours.png")
 _SHOWN, _NEIGHBOURS = 8, 5
+_FEATURES = 2048
 
 
 def gan(  # noqa: PLR0912 (each branch is an option)
@@ -46,6 +49,13 @@ def gan(  # noqa: PLR0912 (each branch is an option)
     ] = None,
     tap: Annotated[str | None, typer.Option(help="Of it.", show_default="a deep one")] = None,
     size: Annotated[int, typer.Option(help="Side of the images that it sees.")] = 64,
+    fid: Annotated[
+        bool, typer.Option("--fid", help="FID and KID too, on Inception, by torch-fidelity (extra 'fidelity').")
+    ] = False,
+    fid_weights: Annotated[
+        Path | None,
+        typer.Option(help="Of Inception.", show_default="the official ones, where they are at hand"),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help=f"Folder for {', '.join(_FILES)}.", show_default=False),
@@ -56,8 +66,9 @@ def gan(  # noqa: PLR0912 (each branch is an option)
 ) -> None:
     """Measure generated images by a network's features: distances from real ones, precision, recall and copies.
 
-    The distances are no FID and no KID: these are on features of Inception. A generator that makes the same image again
-    and again is told of on stderr. Images that cannot be read are named at the end, with exit status 1.
+    The distances are no FID and no KID, which are on features of Inception: --fid adds them. A generator that makes the
+    same image again and again is told of on stderr. Images that cannot be read are named at the end; the exit status
+    is 1.
     """
     from opsin.images.listing import find_images
 
@@ -77,6 +88,8 @@ def gan(  # noqa: PLR0912 (each branch is an option)
         whole("count", count, 5)
     chosen = find_device(device)
     evaluator = Evaluator(network, weights, tap, size=size, device=chosen)
+    inception = _inception(fid_weights, chosen) if fid or fid_weights is not None else None
+    seers = [evaluator] if inception is None else [evaluator, inception]
     failed: list[str] = []
     used: list[Path] = []
     with closing(Live()) as live:
@@ -86,26 +99,28 @@ def gan(  # noqa: PLR0912 (each branch is an option)
             generator = sampling.load_generator(model).to(chosen)
             number = count or len(paths)
             made = sampling.images_of(generator, number, seed=seed, truncation=truncation)
-            generated, pictures = _vectors(evaluator, made, live, number, "generated")
+            generated, pictures = _vectors(seers, made, live, number, "generated")
         else:
-            generated, pictures = _vectors(evaluator, _read(shown, None, failed, []), live, len(shown), "generated")
+            generated, pictures = _vectors(seers, _read(shown, None, failed, []), live, len(shown), "generated")
         # As the generator has learned them, or the others' sharpness would count.
         side = pictures[0].shape[-1]
-        real, _ = _vectors(evaluator, _read(paths, side, failed, used), live, len(paths), "real")
-    found = evaluator.compare(generated, real)
+        real, _ = _vectors(seers, _read(paths, side, failed, used), live, len(paths), "real")
+    found = evaluator.compare(generated[0], real[0])
+    fidelity = inception.compare(generated[1], real[1]) if inception is not None else None
     content = {
         **found.as_dict(),
         "features": evaluator.label,
         "signature": {**evaluator.signature, "side": side, "seed": seed, "truncation": truncation},
+        "inception": fidelity.as_dict() if fidelity is not None else None,
         "data": str(data),
         "of": str(model or samples),
     }
     if as_json:
         print(json.dumps(content))
     else:
-        _print(found, evaluator.label)
+        _print(found, evaluator.label, fidelity)
     if output is not None:
-        _write(output, content, pictures, generated, real, used, overwrite=overwrite)
+        _write(output, content, pictures, generated[0], real[0], used, overwrite=overwrite)
         if not as_json:
             print(f"wrote {', '.join(_FILES)} to {output}")
     if found.collapsed:
@@ -118,6 +133,12 @@ def gan(  # noqa: PLR0912 (each branch is an option)
         print(f"opsin: {' '.join(line.split())}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
+
+
+def _inception(weights: Path | None, device: torch.device) -> Inception:
+    from opsin.gan.fidelity import Inception
+
+    return Inception(weights, device=device)
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
@@ -148,15 +169,15 @@ def _read(paths: list[Path], side: int | None, failed: list[str], used: list[Pat
 
 
 def _vectors(
-    evaluator: Evaluator, images: Iterator[Tensor], live: Live, total: int, what: str
-) -> tuple[Tensor, list[Tensor]]:
-    """The features of all images, and the first of these themselves."""
+    seers: Sequence[Evaluator | Inception], images: Iterator[Tensor], live: Live, total: int, what: str
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The features of all images, of each network, and the first of these images themselves."""
+    import torch
+
     first: list[Tensor] = []
     done = 0
 
     def batches() -> Iterator[Tensor]:
-        import torch
-
         nonlocal done
         waiting: list[Tensor] = []
         for batch in images:
@@ -168,7 +189,7 @@ def _vectors(
                 waiting = []
             waiting.append(batch)
             done += len(batch)
-            if sum(map(len, waiting)) >= evaluator.batch:
+            if sum(map(len, waiting)) >= seers[0].batch:
                 yield torch.cat(waiting)
                 waiting = []
             if live.terminal:
@@ -176,10 +197,13 @@ def _vectors(
         if waiting:
             yield torch.cat(waiting)
 
-    return evaluator.vectors(batches()), first
+    found = [[seer.vectors([batch]) for seer in seers] for batch in batches()]
+    if not found:
+        raise InputError("images must be given to be measured, got none that can be read.")
+    return [torch.cat(parts) for parts in zip(*found, strict=True)], first
 
 
-def _print(found: Quality, label: str) -> None:
+def _print(found: Quality, label: str, fidelity: Fidelity | None) -> None:
     rows = [
         (f"frechet ({label})", f"{found.frechet:.2f}", "lower is better"),
         (f"kernel x 1000 ({label})", f"{found.kernel:.2f} ± {found.kernel_error:.2f}", "lower is better"),
@@ -188,6 +212,15 @@ def _print(found: Quality, label: str) -> None:
         ("spread", f"{found.spread:.3f}", "1 is the data's"),
         ("copies", f"{found.copies:.3f}", "nearer to a real image than any other real one is"),
     ]
+    if fidelity is not None:
+        fid, kid = fidelity.names
+        # The covariance of that many features wants more images.
+        few = min(found.generated, found.real) <= _FEATURES
+        note = "lower is better" + ("; too high with so few images" if few else "")
+        rows[:0] = [
+            (fid, f"{fidelity.fid:.2f}", note),
+            (f"{kid} x 1000", f"{1000 * fidelity.kid:.2f} ± {1000 * fidelity.kid_std:.2f}", "lower is better"),
+        ]
     print(f"{found.generated} generated and {found.real} real images")
     width = [max(len(row[i]) for row in rows) for i in range(2)]
     for name, value, meaning in rows:

@@ -124,7 +124,7 @@ def find_official(network: str) -> Path | None:
     """
     entry = _official(network)
     folder = weights_dir()
-    candidates = [_hub_checkpoints() / entry.filename]
+    candidates = [hub_checkpoints() / entry.filename]
     if folder is not None:
         candidates = [folder / f"{network}.safetensors", folder / entry.filename, *candidates]
     return next((path for path in candidates if path.is_file()), None)
@@ -254,7 +254,7 @@ def existing_file(weights: str | os.PathLike[str]) -> Path:
     )
 
 
-def _hub_checkpoints() -> Path:
+def hub_checkpoints() -> Path:
     """Torch hub's folder of downloaded weights."""
     # Where torch is loaded it is asked, for `torch.hub.set_dir`; else its rule is followed here, as of torch
     # 2.2 to 2.13: listing weights on the command line must not wait seconds for the import of torch.
@@ -273,7 +273,7 @@ def _download_dir() -> Path:
         nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
         if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
             return folder
-    return _hub_checkpoints()
+    return hub_checkpoints()
 
 
 def _download_official(network: str, progress: bool) -> Path:

@@ -391,6 +391,6 @@ def test_the_hub_is_where_torch_says(environment: dict[str, str], monkeypatch: p
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     expected = Path(torch.hub.get_dir()) / "checkpoints"
-    assert sources._hub_checkpoints() == expected
+    assert sources.hub_checkpoints() == expected
     monkeypatch.delitem(sys.modules, "torch.hub")  # as before torch is imported
-    assert sources._hub_checkpoints() == expected
+    assert sources.hub_checkpoints() == expected
