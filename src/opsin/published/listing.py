@@ -97,3 +97,20 @@ def make_loss(name: str, weights: str | os.PathLike[str] | None = None) -> Perce
     if listed.weights == "none":
         raise InputError(f"weights must be left out for {name}, which has none, got {os.fspath(weights)!r}.")
     return listed.make(weights=weights)
+
+
+def compares_with_original(name: str) -> bool:
+    """Whether a published loss can train a network to come near an original: least at equal pictures, with a gradient.
+
+    Args:
+        name: e.g. "lpips-alex".
+
+    Raises:
+        ChoiceError: an unknown name.
+
+    Example:
+        >>> compares_with_original("lpips-vgg"), compares_with_original("gatys-style")
+        (True, False)
+    """
+    listed = LOSSES[choice("loss", name, LOSSES)]
+    return listed.differentiable and listed.compares == "content"

@@ -14,7 +14,7 @@ from opsin.errors import InputError
 from opsin.functional.adversarial import GAN_LOSSES
 from opsin.functional.resample import KINDS
 from opsin.networks import DISCRIMINATORS
-from opsin.published.listing import LOSSES
+from opsin.published.listing import LOSSES, compares_with_original
 from opsin.superres.degradations import DEGRADATIONS
 from opsin.training import Settings
 
@@ -199,7 +199,7 @@ class SrSettings(Settings):
                 raise InputError(
                     f"perceptual must name a loss for its weight {self.perceptual_weight}, got none. E.g. esrgan."
                 )
-        elif not LOSSES[self.perceptual].differentiable or LOSSES[self.perceptual].compares != "content":
+        elif not compares_with_original(self.perceptual):
             raise InputError(
                 f"perceptual must be a loss that says how a picture differs from its original, got "
                 f"'{self.perceptual}'. E.g. esrgan or lpips-vgg."

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from opsin.checks import choice, whole
 from opsin.errors import InputError
 from opsin.networks.autoencoders import AUTOENCODERS, MULTIPLIERS, SIZES
-from opsin.published.listing import LOSSES
+from opsin.published.listing import LOSSES, compares_with_original
 from opsin.training import Settings
 
 NONE, PERCEPTUAL = "none", "real-esrgan"
@@ -104,9 +104,7 @@ class AutoencoderSettings(Settings):
         if not 0 <= self.val_fraction < 1:
             raise InputError(f"val_fraction must be at least 0 and below 1, got {self.val_fraction}. E.g. 0.1.")
         choice("perceptual", self.perceptual, (NONE, *LOSSES))
-        if self.perceptual != NONE and not (
-            LOSSES[self.perceptual].differentiable and LOSSES[self.perceptual].compares == "content"
-        ):
+        if self.perceptual != NONE and not compares_with_original(self.perceptual):
             raise InputError(
                 f"perceptual must be a loss that says how a picture differs from its original, got "
                 f"'{self.perceptual}'. E.g. lpips-vgg."

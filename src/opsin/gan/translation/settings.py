@@ -12,7 +12,7 @@ from opsin.checks import choice, whole
 from opsin.errors import InputError
 from opsin.functional.adversarial import GAN_LOSSES
 from opsin.networks.pix2pixhd import TRANSLATORS
-from opsin.published.listing import LOSSES
+from opsin.published.listing import LOSSES, compares_with_original
 from opsin.training import Settings
 
 NONE = "none"
@@ -88,7 +88,7 @@ class TranslateSettings(Settings):
         choice("generator", self.generator, TRANSLATORS)
         choice("gan", self.gan, [name for name in GAN_LOSSES if name != "relativistic"])
         choice("perceptual", self.perceptual, (NONE, *LOSSES))
-        if self.perceptual != NONE and not _tells_apart(self.perceptual):
+        if self.perceptual != NONE and not compares_with_original(self.perceptual):
             raise InputError(
                 f"perceptual must be a loss that says how a picture differs from its original, got "
                 f"'{self.perceptual}'. E.g. pix2pixhd-vgg or lpips-vgg."
@@ -108,7 +108,3 @@ class TranslateSettings(Settings):
     def presets(cls, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the recipe sets."""
         return RECIPES[choice("recipe", chosen.get("recipe", cls.recipe), RECIPES)]
-
-
-def _tells_apart(name: str) -> bool:
-    return LOSSES[name].differentiable and LOSSES[name].compares == "content"
