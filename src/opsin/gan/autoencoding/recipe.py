@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from opsin.distances import at_least_float32
-from opsin.errors import ImageError
+from opsin.errors import ImageError, InputError
 from opsin.functional.adversarial import adaptive_weight, discriminator_loss, generator_loss
 from opsin.gan.autoencoding.data import CropFolder
 from opsin.gan.autoencoding.settings import NONE, AutoencoderSettings
@@ -39,8 +39,8 @@ class AutoencoderRecipe(Recipe):
         settings: see `AutoencoderSettings`.
 
     Raises:
-        OpsinError: a number that no network has, crops that are too small for the discriminator, or weights that are
-            not there.
+        OpsinError: a number that no network has, crops that are too small for the discriminator or the perceptual
+            loss, or weights that are not there.
 
     Differs from the paper: the perceptual loss is by default Real-ESRGAN's, which looks through VGG-19 with its
     bundled weights, times 0.2, where it is about as large as LPIPS; the papers' is "lpips-vgg", which needs the
@@ -83,7 +83,20 @@ class AutoencoderRecipe(Recipe):
         self.perceptual = make_loss(settings.perceptual, settings.weights) if wanted else None
         if self.perceptual is not None:
             self.perceptual.validate = "never"  # what an untrained network makes may be far out of range
+            self._check_crop()
         self.validate_every = settings.val_every if settings.val_fraction else 0
+
+    def _check_crop(self) -> None:
+        """Whether the perceptual loss takes crops: only it knows what its network and its distances need."""
+        blank = torch.zeros(1, 3, self.settings.crop, self.settings.crop)
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):  # some losses draw at random
+                self._distance(blank, blank)
+        except InputError as error:
+            raise InputError(
+                f"crop must be large enough for perceptual '{self.settings.perceptual}', got {self.settings.crop}: "
+                f"{str(error).partition('. ')[0]}. Choose a larger crop."
+            ) from error
 
     def folder(self, settings: Settings) -> CropFolder:
         """Crops.

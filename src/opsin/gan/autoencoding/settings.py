@@ -89,7 +89,7 @@ class AutoencoderSettings(Settings):
         choice("model", self.model, AUTOENCODERS)
         choice("size", self.size, SIZES)
         if self.downsampling not in MULTIPLIERS:
-            raise InputError(f"downsampling must be 4 or 8, got {self.downsampling}.")
+            raise InputError(f"downsampling must be 4 or 8, got {self.downsampling}. Leave it out for 4.")
         if self.crop % self.downsampling:
             raise InputError(
                 f"crop must be a multiple of the downsampling {self.downsampling}, got {self.crop}. "
