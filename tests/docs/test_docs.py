@@ -41,6 +41,8 @@ _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 _RUNNING = {"python", "text", "text output", "console", "sh"}
+# Page -> the module of an extra that its blocks import by themselves.
+_EXTRAS = {"autoencoder.md": "diffusers"}
 
 
 class Block(NamedTuple):
@@ -173,6 +175,8 @@ def page(path: Path) -> str:
 
 @pytest.mark.usefixtures("desk")
 def test_python_blocks_run(page: str, path: Path) -> None:
+    if path.name in _EXTRAS:
+        pytest.importorskip(_EXTRAS[path.name], reason=f"extra '{_EXTRAS[path.name]}'")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         execute(page, path.name)

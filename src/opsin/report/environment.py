@@ -13,6 +13,7 @@ from pathlib import Path
 # Extra -> the distribution that it installs.
 EXTRAS = {
     "demo": "scikit-image",
+    "diffusers": "diffusers",
     "fidelity": "torch-fidelity",
     "onnx": "onnxscript",
     "sr": "spandrel",
