@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from opsin.gan.autoencoding.recipe import AutoencoderRecipe
+from opsin.gan.autoencoding.settings import AutoencoderSettings
 from opsin.networks import VQ, load_network, make_translator, save_network
 
 pytest.importorskip("accelerate", reason="extra 'train'")
@@ -71,3 +73,20 @@ def test_what_is_refused(call, studio, noise):
     save_network(studio / "other.safetensors", make_translator("tiny"), {})
     with pytest.raises(ValueError, match="'vae', got 'pix2pixhd'"):
         load_network(studio / "other.safetensors", "vae")
+
+
+def test_a_codebook_begins_as_codes_of_the_data(studio):
+    """Near 0 each place would have one of a few entries."""
+    given = {"data": studio / "photos", "output": studio / "run", "crop": 32, "width": 4, "blocks": 1}
+    settings = AutoencoderSettings.collect({**given, "model": "vq", "entries": 128, "perceptual": "none"})
+    one, same = (AutoencoderRecipe(settings) for _ in range(2))
+    network = one.autoencoder
+    assert isinstance(network, VQ)
+    assert torch.equal(network.codebook.weight, same.autoencoder.state_dict()["codebook.weight"])
+    crops = torch.stack([one.folder(settings)[i].images[0] for i in range(4)])
+    with torch.no_grad():
+        found = network.encode(crops).flatten()
+    assert len(found) == 2 * 128
+    assert len(found.unique()) > 96  # all, but for photos that repeat
+    network.begin(crops[:1, :, :8, :8])  # fewer places than entries: some of them twice
+    assert len(network.codebook.weight.unique(dim=0)) == 4

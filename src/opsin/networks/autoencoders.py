@@ -272,6 +272,21 @@ class VQ(Autoencoder):
         """
         return self.nearest(self._features(images))
 
+    def begin(self, images: Tensor) -> None:
+        """Set the entries to what the encoder makes of places of images, drawn at random.
+
+        Before training: where all entries begin near 0, a few of them take all places and the others are never used.
+
+        Shape: (N,3,H,W) in [0,1].
+
+        Raises:
+            InputError: sides that are no multiples of f.
+        """
+        with torch.no_grad():
+            places = torch.cat([self._features(image[None]).movedim(1, -1).flatten(0, -2) for image in images])
+            chosen = torch.cat([torch.randperm(len(places)) for _ in range(-(-self.entries // len(places)))])
+            self.codebook.weight.copy_(places[chosen[: self.entries].to(places.device)])
+
     def nearest(self, features: Tensor) -> Tensor:
         """The entry that is nearest to each place, the first of several.
 

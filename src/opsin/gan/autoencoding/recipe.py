@@ -18,7 +18,7 @@ from opsin.functional.adversarial import adaptive_weight, discriminator_loss, ge
 from opsin.gan.autoencoding.data import CropFolder
 from opsin.gan.autoencoding.settings import NONE, AutoencoderSettings
 from opsin.images import read_image
-from opsin.networks import Autoencoder, Network, PatchDiscriminator, make_autoencoder
+from opsin.networks import VQ, Autoencoder, Network, PatchDiscriminator, make_autoencoder
 from opsin.published.listing import make_loss
 from opsin.tiling import tile_for
 from opsin.training import Recipe, Settings, Updates
@@ -40,13 +40,14 @@ class AutoencoderRecipe(Recipe):
 
     Raises:
         OpsinError: a number that no network has, crops that are too small for the discriminator or the perceptual
-            loss, or weights that are not there.
+            loss, or weights that are not there; for "vq" a folder without images as large as a crop.
 
     Differs from the paper: the perceptual loss is by default Real-ESRGAN's, which looks through VGG-19 with its
     bundled weights, times 0.2, where it is about as large as LPIPS; the papers' is "lpips-vgg", which needs the
     official weights of VGG-16. Losses are means over the values of an image, as VQGAN's; latent diffusion's released
-    code has sums, in the same ratio. The learning rate is given, not 4.5e-6 times the batch. Over several processes
-    each has a λ of its own images, as in the released code.
+    code has sums, in the same ratio. A codebook's entries begin as places of the data's codes, see `VQ.begin`, and not
+    near 0. The learning rate is given, not 4.5e-6 times the batch. Over several processes each has a λ of its own
+    images, as in the released code.
 
     Reference: "Taming transformers for high-resolution image synthesis", Esser, Rombach and Ommer, 2021,
     https://arxiv.org/abs/2012.09841; "High-resolution image synthesis with latent diffusion models", Rombach,
@@ -73,6 +74,8 @@ class AutoencoderRecipe(Recipe):
                 attention=settings.attention,
                 entries=settings.entries,
             )
+            if isinstance(self.autoencoder, VQ):
+                self._begin(self.autoencoder)
             networks: dict[str, Network] = {self.product: self.autoencoder}
             if settings.disc_weight:
                 judge = PatchDiscriminator(settings.discriminator_width)
@@ -85,6 +88,12 @@ class AutoencoderRecipe(Recipe):
             self.perceptual.validate = "never"  # what an untrained network makes may be far out of range
             self._check_crop()
         self.validate_every = settings.val_every if settings.val_fraction else 0
+
+    def _begin(self, network: VQ) -> None:
+        """The codebook's entries, of crops with twice as many places or more; the same in all processes."""
+        folder, places = self.folder(self.settings), (self.settings.crop // network.downsampling) ** 2
+        count = max(4, math.ceil(2 * network.entries / places))
+        network.begin(torch.stack([folder[number].images[0] for number in range(count)]))
 
     def _check_crop(self) -> None:
         """Whether the perceptual loss takes crops: only it knows what its network and its distances need."""
