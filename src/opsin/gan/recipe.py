@@ -23,6 +23,7 @@ from opsin.networks.discriminators import ImageDiscriminator
 from opsin.networks.fastgan import FastGAN, make_generator
 from opsin.networks.projected import ProjectedDiscriminator
 from opsin.training import Recipe, Settings, Updates
+from opsin.training.adversarial import judged_by
 
 _SHOWN = 64
 
@@ -124,15 +125,12 @@ class GanRecipe(Recipe):
     def _judged(self, made: Tensor, real: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits for the generator's loss, without a gradient of the discriminator's own weights."""
         judge, policy = self.discriminator, self.settings.policy
-        judge.requires_grad_(False)  # not through the wrapped one: nothing of it is to be shared between processes
-        try:
+        with judged_by(judge):
             if self.settings.gan != "relativistic":
                 (fake,) = judge(diff_augment(made, policy))
                 return at_least_float32(fake), None
             fake, true = judge(diff_augment(made, policy), diff_augment(real, policy))
-            return at_least_float32(fake), at_least_float32(true).detach()
-        finally:
-            judge.requires_grad_(True)
+        return at_least_float32(fake), at_least_float32(true).detach()
 
     def _match(self, made: Tensor, real: Tensor) -> Tensor:
         if self.extractor is None:

@@ -25,8 +25,8 @@ from opsin.superres.degradations import make_degradation
 from opsin.superres.evaluation import check_metrics, psnr_y
 from opsin.superres.settings import JOHNSON, NONE, SrSettings
 from opsin.superres.upscaling import upscale
-from opsin.tiling import tile_for
 from opsin.training import Recipe, Settings, Updates
+from opsin.training.adversarial import distance_from, judged_by
 from opsin.training.recipe import rate_factor
 
 _BETAS = (0.9, 0.99)
@@ -125,7 +125,7 @@ class SrRecipe(Recipe):
         logged = {"pixels": pixels}
         total = settings.pixel_weight * pixels
         if self.perceptual is not None:
-            logged["perceptual"] = self._distance(self.perceptual, made, large)
+            logged["perceptual"] = distance_from(large, made, self.perceptual)
             total = total + settings.perceptual_weight * logged["perceptual"]
         if self.variation is not None:
             logged["variation"] = self.variation(made).mean()
@@ -145,20 +145,12 @@ class SrRecipe(Recipe):
     def _deceive(self, made: Tensor, large: Tensor) -> Tensor:
         """The generator's adversarial loss, without a gradient of the discriminator's own weights."""
         judge = self.networks["discriminator"]
-        judge.requires_grad_(False)  # not through the wrapped one: nothing of it is to be shared between processes
-        try:
+        with judged_by(judge):
             if self.settings.gan != "relativistic":
                 (fake,) = judge(made)
                 return generator_loss(self.settings.gan, at_least_float32(fake))
             real, fake = (at_least_float32(t) for t in judge(large, made))
-            return generator_loss(self.settings.gan, fake, real.detach())
-        finally:
-            judge.requires_grad_(True)
-
-    def _distance(self, loss: PerceptualLoss, made: Tensor, large: Tensor) -> Tensor:
-        (reference,) = loss.references  # some call it style
-        references: dict[str, Any] = {reference: large}
-        return loss.evaluate(made, **references, tile=tile_for(loss.terms, *large.shape[-2:])).total.mean()
+        return generator_loss(self.settings.gan, fake, real.detach())
 
     def sample(self, network: nn.Module, images: tuple[Tensor, ...]) -> Tensor:
         """The small images, enlarged without more, in a row; below what the network makes of them, and the photos."""
@@ -185,7 +177,7 @@ class SrRecipe(Recipe):
             made = upscale(network, rounded(small).to(device)).cpu()
             values = {"val_psnr": float(psnr_y(rounded(made), large, shave=self.settings.scale))}
             if self.perceptual is not None:
-                distance = self._distance(self.perceptual, made.to(device), large.to(device))
+                distance = distance_from(large.to(device), made.to(device), self.perceptual)
                 values["val_perceptual"] = float(distance)
             found.append(values)
         return {name: sum(values[name] for values in found) / len(found) for name in (found[0] if found else ())}

@@ -18,6 +18,7 @@ from opsin.gan.autoencoding.settings import MODELS, AutoencoderSettings
 from opsin.images import read_image
 from opsin.networks import Autoencoder, load_network
 from opsin.training import Progress, train
+from opsin.training.adversarial import distance_from
 from opsin.training.metrics import read_metrics
 
 pytest.importorskip("accelerate", reason="extra 'train'")
@@ -69,7 +70,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 def frozen(recipe: AutoencoderRecipe) -> dict[str, Tensor]:
     """The weights of the network that the perceptual loss looks through."""
     assert recipe.perceptual is not None
-    (extractor,) = recipe.perceptual._extractors
+    (extractor,) = recipe.perceptual.extractors
     return extractor._network.state_dict()
 
 
@@ -183,11 +184,14 @@ def test_the_perceptual_gradient_reaches_encoder_and_decoder(given: Given, model
     assert recipe.perceptual is not None
     (images,) = batch(recipe)
     made = recipe.autoencoder(images).images
-    recipe._distance(made, images).backward()
+    distance_from(images, made, recipe.perceptual).backward()
     for part in (recipe.autoencoder.encoder, recipe.autoencoder.decoder):
         assert all(p.grad is not None and bool(p.grad.any()) for p in part.parameters() if p.ndim > 1)
     assert all(p.grad is None for p in recipe.perceptual.parameters())
-    reconstruction, gan = recipe._distance(recipe.autoencoder(images).images, images), recipe._deceive(made)
+    reconstruction, gan = (
+        distance_from(images, recipe.autoencoder(images).images, recipe.perceptual),
+        recipe._deceive(made),
+    )
     with pytest.raises(InputError, match="must depend on last_layer"):
         adaptive_weight(reconstruction, generator_loss("hinge", gan.detach()), recipe.autoencoder.last_layer)
 

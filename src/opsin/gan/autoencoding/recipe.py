@@ -18,10 +18,11 @@ from opsin.functional.adversarial import adaptive_weight, discriminator_loss, ge
 from opsin.gan.autoencoding.data import CropFolder
 from opsin.gan.autoencoding.settings import NONE, AutoencoderSettings
 from opsin.images import read_image
+from opsin.loss import PerceptualLoss
 from opsin.networks import VQ, Autoencoder, Network, PatchDiscriminator, make_autoencoder
 from opsin.published.listing import make_loss
-from opsin.tiling import tile_for
 from opsin.training import Recipe, Settings, Updates
+from opsin.training.adversarial import distance_from, judged_by
 
 _BETAS = (0.5, 0.9)
 
@@ -86,7 +87,7 @@ class AutoencoderRecipe(Recipe):
         self.perceptual = make_loss(settings.perceptual, settings.weights) if wanted else None
         if self.perceptual is not None:
             self.perceptual.validate = "never"  # what an untrained network makes may be far out of range
-            self._check_crop()
+            self._check_crop(self.perceptual)
         self.validate_every = settings.val_every if settings.val_fraction else 0
 
     def _begin(self, network: VQ) -> None:
@@ -95,12 +96,12 @@ class AutoencoderRecipe(Recipe):
         count = max(4, math.ceil(2 * network.entries / places))
         network.begin(torch.stack([folder[number].images[0] for number in range(count)]))
 
-    def _check_crop(self) -> None:
+    def _check_crop(self, loss: PerceptualLoss) -> None:
         """Whether the perceptual loss takes crops: only it knows what its network and its distances need."""
         blank = torch.zeros(1, 3, self.settings.crop, self.settings.crop)
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):  # some losses draw at random
-                self._distance(blank, blank)
+                distance_from(blank, blank, loss)
         except InputError as error:
             raise InputError(
                 f"crop must be large enough for perceptual '{self.settings.perceptual}', got {self.settings.crop}: "
@@ -138,7 +139,7 @@ class AutoencoderRecipe(Recipe):
         logged = {"pixels": F.l1_loss(made, wanted)}
         reconstruction = settings.pixel_weight * logged["pixels"]
         if self.perceptual is not None:
-            logged["perceptual"] = self._distance(made, wanted)
+            logged["perceptual"] = distance_from(wanted, made, self.perceptual)
             reconstruction = reconstruction + settings.perceptual_weight * logged["perceptual"]
         logged["kl" if settings.model == "vae" else "codebook"] = penalty
         total = reconstruction + settings.penalty_weight * penalty
@@ -157,20 +158,9 @@ class AutoencoderRecipe(Recipe):
     def _deceive(self, made: Tensor) -> Tensor:
         """The autoencoder's adversarial loss, without a gradient of the discriminator's own weights."""
         judge = self.networks["discriminator"]
-        judge.requires_grad_(False)  # not through the wrapped one: nothing of it is to be shared between processes
-        try:
+        with judged_by(judge):
             (fake,) = judge(made)
-        finally:
-            judge.requires_grad_(True)
         return generator_loss("hinge", at_least_float32(fake))
-
-    def _distance(self, made: Tensor, wanted: Tensor) -> Tensor:
-        loss = self.perceptual
-        if loss is None:
-            return made.new_zeros(())
-        (reference,) = loss.references  # some call it style
-        references: dict[str, Any] = {reference: wanted}
-        return loss.evaluate(made, **references, tile=tile_for(loss.terms, *wanted.shape[-2:])).total.mean()
 
     def sample(self, network: nn.Module, images: tuple[Tensor, ...]) -> Tensor:
         """Images in a row, below what comes back of them."""
@@ -197,7 +187,7 @@ class AutoencoderRecipe(Recipe):
             error = max(float(F.mse_loss(made, wanted)), 1e-10)
             values = {"val_psnr": -10 * math.log10(error)}
             if self.perceptual is not None:
-                values["val_perceptual"] = float(self._distance(made, wanted))
+                values["val_perceptual"] = float(distance_from(wanted, made, self.perceptual))
             found.append(values)
         return {name: sum(values[name] for values in found) / len(found) for name in (found[0] if found else ())}
 

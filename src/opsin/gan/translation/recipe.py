@@ -17,11 +17,10 @@ from opsin.feature_matching import FeatureMatching
 from opsin.functional.adversarial import discriminator_loss, generator_loss
 from opsin.gan.translation.data import TranslationFolder
 from opsin.gan.translation.settings import NONE, TranslateSettings
-from opsin.loss import PerceptualLoss
 from opsin.networks import MultiScaleDiscriminator, Network, make_translator
 from opsin.published.listing import make_loss
-from opsin.tiling import tile_for
 from opsin.training import Recipe, Settings, Updates
+from opsin.training.adversarial import distance_from, judged_by
 
 _BETAS = (0.5, 0.999)
 
@@ -112,7 +111,7 @@ class TranslateRecipe(Recipe):
             logged["matching"] = self.matching(of_made, of_real)
             total = total + logged["matching"]
         if self.perceptual is not None:
-            logged["perceptual"] = self._distance(self.perceptual, made, wanted)
+            logged["perceptual"] = distance_from(wanted, made, self.perceptual)
             total = total + settings.perceptual_weight * logged["perceptual"]
         logged["pixels"] = F.l1_loss(made, wanted)
         if settings.pixel_weight:
@@ -131,21 +130,13 @@ class TranslateRecipe(Recipe):
     def _judged(self, given: Tensor, made: Tensor, wanted: Tensor) -> tuple[Features, Features]:
         """Features for the generator's losses, without a gradient of the discriminator's own weights."""
         judge = self.discriminator
-        judge.requires_grad_(False)  # not through the wrapped one: nothing of it is to be shared between processes
-        try:
+        with judged_by(judge):
             (of_made,) = judge((given, made))
             with torch.no_grad():
                 (of_real,) = judge((given, wanted))
-        finally:
-            judge.requires_grad_(True)
         both = ([[at_least_float32(f) for f in scale] for scale in features] for features in (of_made, of_real))
         first, second = both
         return first, second
-
-    def _distance(self, loss: PerceptualLoss, made: Tensor, wanted: Tensor) -> Tensor:
-        (reference,) = loss.references  # some call it style
-        references: dict[str, Any] = {reference: wanted}
-        return loss.evaluate(made, **references, tile=tile_for(loss.terms, *wanted.shape[-2:])).total.mean()
 
     def validate(self, network: nn.Module, paths: Sequence[Path]) -> Mapping[str, float]:
         """The mean difference of pixels and the perceptual loss of the held-out pairs, by the crops in their middles.
@@ -163,7 +154,7 @@ class TranslateRecipe(Recipe):
             made = network(given).clamp(0, 1)
             values = {"val_pixels": float(F.l1_loss(made, wanted))}
             if self.perceptual is not None:
-                values["val_perceptual"] = float(self._distance(self.perceptual, made, wanted))
+                values["val_perceptual"] = float(distance_from(wanted, made, self.perceptual))
             found.append(values)
         return {name: sum(values[name] for values in found) / len(found) for name in (found[0] if found else ())}
 
