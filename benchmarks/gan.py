@@ -64,7 +64,8 @@ def learn(data: Path, work: Path, recipe: str, seed: int, steps: int) -> tuple[R
     given = {
         **RECIPES[recipe],
         **{"data": data, "output": folder.path, "recipe": recipe, "seed": seed, "steps": steps, "size": SIZE},
-        **{"batch": BATCH, "lr": 6e-4, "ema": 0.995, "mirror": False, "device": "cpu", "workers": 1},
+        **{"batch": BATCH, "lr": 5e-4, "schedule": "cosine", "ema": 0.997, "augment": "translation"},
+        **{"mirror": False, "device": "cpu", "workers": 1},
         **{"sample_every": every, "checkpoint_every": every, "keep": POINTS + 1},
     }
     resume = folder.config.is_file()
