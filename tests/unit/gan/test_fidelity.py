@@ -43,7 +43,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def inception(weights: Path) -> Inception:
-    torch.set_num_threads(1)
     return Inception(weights, batch=2)
 
 

@@ -74,11 +74,12 @@ def test_patches_are_where_they_should_be(net: PieAPP) -> None:
     x, _ = images(2, 100, 127)
     dense = net(x, ["patches"])["patches"]
     assert dense.shape == (2, 1024, 2, 3)
+    rounding = 1e-5 * float(dense.abs().max())  # sums are added up in another order, by another number of threads
     for row in range(2):
         for column in range(3):
             crop = x[:, :, 27 * row : 27 * row + 64, 27 * column : 27 * column + 64]
             alone = net(crop, ["patches"])["patches"][:, :, 0, 0]
-            torch.testing.assert_close(dense[:, :, row, column], alone, rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(dense[:, :, row, column], alone, rtol=1e-3, atol=rounding)
     assert not torch.allclose(dense[:, :, 0, 0], dense[:, :, 0, 1], rtol=1e-2, atol=1e-1)
     both = net(x.requires_grad_(), ["patches", "image"], with_graph=["image"])
     assert both["image"].requires_grad
