@@ -50,9 +50,7 @@ class ProjectedDiscriminator(Discriminator):
         OpsinError: a network or weights that are not there.
 
     Differs from the paper: any network, of which it has EfficientNet-Lite1; `size` is 224 or more there; a judge halves
-    down to 8×8 at most, the paper's all to one size; bilinear enlargement does not align corners. Judges have no batch
-    normalisation: each batch is judged by itself, which takes away what all of its images share, and a judge that was
-    trained with it took images with red and blue exchanged for no less real.
+    down to 8×8 at most, the paper's all to one size; bilinear enlargement does not align corners.
 
     Reference: "Projected GANs converge faster", Sauer, Chitta, Müller and Geiger, 2021,
     https://arxiv.org/abs/2111.01007
@@ -170,7 +168,11 @@ def _judge(channels: int, side: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     while side > _LARGEST:
         wider = min(2 * channels, _CHANNELS)
-        layers += [spectral_norm(nn.Conv2d(channels, wider, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+        layers += [
+            spectral_norm(nn.Conv2d(channels, wider, 4, stride=2, padding=1, bias=False)),
+            nn.BatchNorm2d(wider),
+            nn.LeakyReLU(0.2),
+        ]
         channels, side = wider, side // 2
     if not layers:
         wider = min(2 * channels, _CHANNELS)
