@@ -45,6 +45,17 @@ def whole(name: str, value: int, least: int = 1, *, mend: str = "Leave it out fo
     return value
 
 
+def from_zero(name: str, value: float) -> float:
+    """Return `value` if it is a number from 0 on.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not 0 <= value < float("inf"):
+        raise InputError(f"{name} must be a number from 0 on, got {value}. E.g. 1.")
+    return value
+
+
 def positive(name: str, value: float) -> float:
     """Return `value` if it is a positive number.
 

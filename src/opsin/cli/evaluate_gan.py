@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _FILES = ("scores.json", "samples.png", "neighbours.png")
 _SHOWN, _NEIGHBOURS = 8, 5
-_FEATURES = 2048
 
 
 def gan(  # noqa: PLR0912 (each branch is an option)
@@ -213,9 +212,11 @@ def _print(found: Quality, label: str, fidelity: Fidelity | None) -> None:
         ("copies", f"{found.copies:.3f}", "nearer to a real image than any other real one is"),
     ]
     if fidelity is not None:
+        from opsin.gan.fidelity import FEATURES
+
         fid, kid = fidelity.names
         # The covariance of that many features wants more images.
-        few = min(found.generated, found.real) <= _FEATURES
+        few = min(found.generated, found.real) <= FEATURES
         note = "lower is better" + ("; too high with so few images" if few else "")
         rows[:0] = [
             (fid, f"{fidelity.fid:.2f}", note),

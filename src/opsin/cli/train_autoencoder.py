@@ -17,18 +17,20 @@ from opsin.cli.train_common import (
     Keep,
     MaxUnreadable,
     Output,
+    PerceptualWeights,
     Precision,
     Resume,
     SampleEvery,
     Schedule,
     Seed,
+    ValEvery,
+    ValFraction,
     Warmup,
     Workers,
     run,
 )
 
 _SIZE = "the size's"
-_MODEL = "the model's"
 
 
 def autoencoder(
@@ -72,10 +74,7 @@ def autoencoder(
     perceptual_weight: Annotated[
         float | None, typer.Option(help="Its weight.", show_default="0.2 for real-esrgan, else 1")
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Of its network: bundled, official, random, or a file.", show_default="the loss's"),
-    ] = None,
+    weights: PerceptualWeights = None,
     penalty_weight: Annotated[
         float | None, typer.Option(help="Of what codes cost.", show_default="1e-6 for vae, 1 for vq")
     ] = None,
@@ -89,10 +88,8 @@ def autoencoder(
     discriminator_width: Annotated[
         int | None, typer.Option(help="Channels of the discriminator's first layer.", show_default="64")
     ] = None,
-    val_fraction: Annotated[
-        float | None, typer.Option(help="How many of the files are held out to measure with.", show_default="0")
-    ] = None,
-    val_every: Annotated[int | None, typer.Option(help="Steps between measurements.", show_default="500")] = None,
+    val_fraction: ValFraction = None,
+    val_every: ValEvery = None,
     schedule: Schedule = None,
     warmup: Warmup = None,
     accumulate: Accumulate = None,

@@ -50,6 +50,16 @@ MaxUnreadable = Annotated[
     int | None, typer.Option(help="Unreadable images that are skipped before the run ends.", show_default="100")
 ]
 
+# Of those kinds that have them.
+PerceptualWeights = Annotated[
+    str | None,
+    typer.Option(help="Of its network: bundled, official, random, or a file.", show_default="the loss's"),
+]
+ValFraction = Annotated[
+    float | None, typer.Option(help="How many of the files are held out to measure with.", show_default="0")
+]
+ValEvery = Annotated[int | None, typer.Option(help="Steps between measurements.", show_default="500")]
+
 
 def run(
     kind: type[S], recipe: Callable[[S], Recipe], arguments: Mapping[str, Any], *, output: Path, config: Path | None

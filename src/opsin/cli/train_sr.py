@@ -18,11 +18,14 @@ from opsin.cli.train_common import (
     Keep,
     MaxUnreadable,
     Output,
+    PerceptualWeights,
     Precision,
     Resume,
     SampleEvery,
     Schedule,
     Seed,
+    ValEvery,
+    ValFraction,
     Warmup,
     Workers,
     run,
@@ -66,10 +69,7 @@ def sr(
         typer.Option(help="A loss of 'opsin losses', e.g. lpips-vgg or contextual, or none.", show_default=_RECIPE),
     ] = None,
     perceptual_weight: Annotated[float | None, typer.Option(help="Its weight.", show_default=_RECIPE)] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Of its network: bundled, official, random, or a file.", show_default="the loss's"),
-    ] = None,
+    weights: PerceptualWeights = None,
     tv: Annotated[float | None, typer.Option(help="Of the total variation, which smooths.", show_default="0")] = None,
     gan: Annotated[
         str | None, typer.Option(help="vanilla, relativistic, lsgan, hinge or none.", show_default=_RECIPE)
@@ -86,10 +86,8 @@ def sr(
     downscale: Annotated[
         str | None, typer.Option(help="Whose bicubic: matlab or pillow.", show_default="matlab")
     ] = None,
-    val_fraction: Annotated[
-        float | None, typer.Option(help="How many of the files are held out to measure with.", show_default="0")
-    ] = None,
-    val_every: Annotated[int | None, typer.Option(help="Steps between measurements.", show_default="500")] = None,
+    val_fraction: ValFraction = None,
+    val_every: ValEvery = None,
     schedule: Schedule = None,
     warmup: Warmup = None,
     accumulate: Accumulate = None,

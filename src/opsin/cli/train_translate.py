@@ -18,11 +18,13 @@ from opsin.cli.train_common import (
     Keep,
     MaxUnreadable,
     Output,
+    PerceptualWeights,
     Precision,
     Resume,
     SampleEvery,
     Schedule,
     Seed,
+    ValEvery,
     Warmup,
     Workers,
     run,
@@ -65,10 +67,7 @@ def translate(
         str | None, typer.Option(help="A loss of 'opsin losses', or none.", show_default=_RECIPE)
     ] = None,
     perceptual_weight: Annotated[float | None, typer.Option(help="Its weight.", show_default="1")] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Of its network: bundled, official, random, or a file.", show_default="the loss's"),
-    ] = None,
+    weights: PerceptualWeights = None,
     pixel_weight: Annotated[float | None, typer.Option(help="Of L1 on pixels.", show_default=_RECIPE)] = None,
     discriminator_width: Annotated[
         int | None, typer.Option(help="Channels of its first layer.", show_default="32")
@@ -82,7 +81,7 @@ def translate(
     val_fraction: Annotated[
         float | None, typer.Option(help="How many of the pairs are held out to measure with.", show_default="0")
     ] = None,
-    val_every: Annotated[int | None, typer.Option(help="Steps between measurements.", show_default="500")] = None,
+    val_every: ValEvery = None,
     schedule: Schedule = None,
     warmup: Warmup = None,
     accumulate: Accumulate = None,

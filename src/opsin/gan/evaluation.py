@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -126,15 +126,11 @@ class Evaluator:
         Raises:
             InputError: no images.
         """
-        found = []
-        for images in batches:
-            for part in images.split(self.batch):
-                seen = self._sized(part.to(self.device))
-                feature = self.extractor(seen, [self.tap])[self.tap]
-                found.append(feature.float().mean(dim=(2, 3)).cpu())
-        if not found:
-            raise InputError("images must be given to be measured, got none.")
-        return torch.cat(found)
+        return gather(batches, self.batch, self._vectors)
+
+    def _vectors(self, images: Tensor) -> Tensor:
+        feature = self.extractor(self._sized(images.to(self.device)), [self.tap])[self.tap]
+        return feature.float().mean(dim=(2, 3))
 
     def _sized(self, images: Tensor) -> Tensor:
         if images.shape[-2:] == (self.size, self.size):
@@ -170,6 +166,18 @@ class Evaluator:
             generated=len(x),
             real=len(y),
         )
+
+
+def gather(batches: Iterable[Tensor], size: int, see: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `see` gives of at most `size` images at a time, for all images of all batches, on the CPU.
+
+    Raises:
+        InputError: no images.
+    """
+    found = [see(part).cpu() for images in batches for part in images.split(size)]
+    if not found:
+        raise InputError("images must be given to be measured, got none.")
+    return torch.cat(found)
 
 
 def _copies(x: Tensor, y: Tensor) -> float:

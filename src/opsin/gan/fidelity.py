@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from opsin.checks import whole
-from opsin.errors import InputError, MissingExtraError, WeightsError
+from opsin.errors import MissingExtraError, WeightsError
 from opsin.functional.populations import frechet_distance
+from opsin.gan.evaluation import gather
 from opsin.weights import sources
 from opsin.weights.download import sha256_of
 
@@ -126,14 +127,11 @@ class Inception:
         Raises:
             InputError: no images.
         """
-        found = []
-        for images in batches:
-            for part in images.split(self.batch):
-                seen = part.clamp(0, 1).mul(255).round().to(torch.uint8)
-                found.append(self.network(seen.to(self.device))[0].cpu())
-        if not found:
-            raise InputError("images must be given to be measured, got none.")
-        return torch.cat(found)
+        return gather(batches, self.batch, self._vectors)
+
+    def _vectors(self, images: Tensor) -> Tensor:
+        seen = images.clamp(0, 1).mul(255).round().to(torch.uint8)
+        return self.network(seen.to(self.device))[0]
 
     def compare(self, generated: Tensor, real: Tensor, *, seed: int = 0) -> Fidelity:
         """FID and KID of vectors of generated and of real images; `seed` draws KID's subsets."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from opsin.checks import choice, whole
+from opsin.checks import choice, from_zero, whole
 from opsin.errors import InputError
 from opsin.functional.adversarial import GAN_LOSSES
 from opsin.functional.augment import POLICIES
@@ -112,8 +111,7 @@ class GanSettings(Settings):
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}. E.g. 0.99.")
-        if not 0 <= self.matching_weight < math.inf:
-            raise InputError(f"matching_weight must be a number from 0 on, got {self.matching_weight}. E.g. 1.")
+        from_zero("matching_weight", self.matching_weight)
         if self.matching != NONE and self.network == NONE:
             raise InputError(
                 "matching must have a network whose features are matched, got network 'none'. Choose --network vgg19."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,9 @@ from opsin.superres.degradations import make_degradation
 from opsin.superres.evaluation import check_metrics, psnr_y
 from opsin.superres.settings import JOHNSON, NONE, SrSettings
 from opsin.superres.upscaling import upscale
-from opsin.training import Recipe, Settings, Updates
+from opsin.training import ImageFolder, Recipe, Settings, Updates
 from opsin.training.adversarial import distance_from, judged_by
-from opsin.training.recipe import rate_factor
+from opsin.training.recipe import means, rate_factor
 
 _BETAS = (0.9, 0.99)
 
@@ -159,14 +158,14 @@ class SrRecipe(Recipe):
         rows = (torch.cat(list(batch), dim=2) for batch in (plain, network(small).clamp(0, 1), large))
         return torch.cat(list(rows), dim=1)
 
-    def validate(self, network: Any, paths: Sequence[Path]) -> Mapping[str, float]:
+    def validate(self, network: Any, data: ImageFolder) -> Mapping[str, float]:
         """PSNR on Y and the perceptual loss of the held-out files, each whole.
 
         One that cannot be read, or is smaller than a crop, is left out.
         """
         found: list[dict[str, float]] = []
         device = next(network.parameters()).device
-        for number, path in enumerate(paths):
+        for number, path in enumerate(data.held_out_paths):
             try:
                 large = cut_to_multiple(read_image(path), self.settings.scale)
             except ImageError:
@@ -180,7 +179,7 @@ class SrRecipe(Recipe):
                 distance = distance_from(large.to(device), made.to(device), self.perceptual)
                 values["val_perceptual"] = float(distance)
             found.append(values)
-        return {name: sum(values[name] for values in found) / len(found) for name in (found[0] if found else ())}
+        return means(found)
 
     def about(self) -> dict[str, Any]:
         """The recipe, its losses and what small images were made with."""

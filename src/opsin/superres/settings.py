@@ -16,7 +16,7 @@ from opsin.functional.resample import KINDS
 from opsin.networks import DISCRIMINATORS
 from opsin.published.listing import LOSSES, compares_with_original
 from opsin.superres.degradations import DEGRADATIONS
-from opsin.training import Settings
+from opsin.training.settings import HeldOutSettings
 
 NONE, JOHNSON = "none", "johnson-feature"
 PIXEL_LOSSES = ("l1", "l2", "charbonnier")
@@ -81,8 +81,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class SrSettings(Settings):
-    """What training a super-resolution network takes besides `Settings`.
+class SrSettings(HeldOutSettings):
+    """What training a super-resolution network takes besides `HeldOutSettings`.
 
     A recipe sets the loss; each of its values may be set otherwise. The values of the papers:
 
@@ -119,12 +119,10 @@ class SrSettings(Settings):
         pretrain_lr: learning rate of these.
         degradation: how the small images are made, see `opsin.superres.degradations`.
         downscale: whose bicubic makes them smaller: "matlab" or "pillow".
-        val_fraction: how many of the files are held out to measure with.
-        val_every: steps between two measurements.
     """
 
     kind: ClassVar[str] = "sr"
-    changeable: ClassVar[frozenset[str]] = Settings.changeable | {"init", "val_every"}
+    changeable: ClassVar[frozenset[str]] = HeldOutSettings.changeable | {"init"}
 
     steps: int = 10_000
     batch: int = 8
@@ -150,8 +148,6 @@ class SrSettings(Settings):
     pretrain_lr: float = 2e-4
     degradation: str = "bicubic"
     downscale: str = "matlab"
-    val_fraction: float = 0.0
-    val_every: int = 500
 
     def __post_init__(self) -> None:
         """Check what values can be wrong in.
@@ -168,9 +164,6 @@ class SrSettings(Settings):
                 raise InputError(f"{name} must be 0 or a positive number, got {getattr(self, name)}. Leave it out.")
         if not 0 < self.pretrain_lr < math.inf:
             raise InputError(f"pretrain_lr must be a positive number, got {self.pretrain_lr}. E.g. 0.0002.")
-        if not 0 <= self.val_fraction < 1:
-            raise InputError(f"val_fraction must be at least 0 and below 1, got {self.val_fraction}. E.g. 0.1.")
-        whole("val_every", self.val_every)
         whole("discriminator_width", self.discriminator_width)
         whole("pretrain_steps", self.pretrain_steps, 0)
         if self.crop % self.scale:

@@ -153,6 +153,15 @@ class ImageFolder(Dataset[Sample]):
         side = min(image.shape[-2:])
         return (resized(middle_square(image, side), self.crop),)
 
+    def held_out(self) -> Iterator[tuple[Tensor, ...]]:
+        """The middles of the held-out images, one after another; those that cannot be used are left out."""
+        for path in self.held_out_paths:
+            try:
+                found = self.middle(read_image(path)[0], path)
+            except ImageError:
+                continue
+            yield found
+
     def middles(self, count: int) -> tuple[Tensor, ...]:
         """The middles of the first `count` images that can be used, held-out ones first: each tensor (N,3,S,S).
 

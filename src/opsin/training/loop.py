@@ -185,7 +185,7 @@ class _Loop:
     def validate(self) -> dict[str, float]:
         """What the recipe measures on images that are held out."""
         with torch.no_grad():
-            return dict(self.recipe.validate(self.average.network, self.data.held_out_paths))
+            return dict(self.recipe.validate(self.average.network, self.data))
 
     def show(self, images: tuple[Tensor, ...]) -> None:
         """Write a picture of what the model does by now."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -85,14 +84,19 @@ class Recipe(ABC):
     def about(self) -> dict[str, Any]:
         """Plain values that are written beside the product's weights, such as the signature of the loss."""
 
-    def validate(self, network: nn.Module, paths: Sequence[Path]) -> Mapping[str, float]:
-        """What is logged of `network`, the product, on files that it is not trained on."""
-        del network, paths
+    def validate(self, network: nn.Module, data: ImageFolder) -> Mapping[str, float]:
+        """What is logged of `network`, the product, on the files of `data` that it is not trained on."""
+        del network, data
         return {}
 
     def to(self, device: torch.device) -> None:
         """Move everything besides the networks, such as losses and their targets."""
         del device
+
+
+def means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each name over what was found of several images; nothing of none."""
+    return {name: sum(values[name] for values in found) / len(found) for name in (found[0] if found else ())}
 
 
 def rate_factor(settings: Settings, step: int, steps: int) -> float:

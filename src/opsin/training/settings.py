@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
-from opsin.checks import choice
+from opsin.checks import choice, whole
 from opsin.errors import InputError
 from opsin.files import atomic_path
 
@@ -240,3 +240,30 @@ def _convert(name: str, value: Any, hint: Any, where: str) -> Any:
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
     place = f" {where}" if where else ""
     raise InputError(f"{name} must be {kinds[wanted]}, got {value!r}{place}. Mend it, or leave it out for the default.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutSettings(Settings):
+    """What a kind of training that holds files out takes besides `Settings`.
+
+    Attributes:
+        val_fraction: how many of the files, or pairs, are held out to measure with.
+        val_every: steps between two measurements.
+    """
+
+    changeable: ClassVar[frozenset[str]] = Settings.changeable | {"val_every"}
+
+    val_fraction: float = 0.0
+    val_every: int = 500
+
+    def __post_init__(self) -> None:
+        """Check them.
+
+        Raises:
+            InputError: a value out of range.
+            ChoiceError: a name that does not exist.
+        """
+        super().__post_init__()
+        if not 0 <= self.val_fraction < 1:
+            raise InputError(f"val_fraction must be at least 0 and below 1, got {self.val_fraction}. E.g. 0.1.")
+        whole("val_every", self.val_every)

@@ -233,7 +233,7 @@ def test_validation_on_held_out_pairs(given: Given, pairs: Path) -> None:
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
     (path,) = data.held_out_paths
     path.write_bytes(b"")
-    assert recipe.validate(recipe.generator, data.held_out_paths) == {}
+    assert recipe.validate(recipe.generator, data) == {}
 
 
 def test_pairs_are_mirrored_together_or_not_at_all(pairs: Path) -> None:

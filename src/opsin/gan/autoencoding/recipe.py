@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,16 +12,16 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from opsin.distances import at_least_float32
-from opsin.errors import ImageError, InputError
+from opsin.errors import InputError
 from opsin.functional.adversarial import adaptive_weight, discriminator_loss, generator_loss
 from opsin.gan.autoencoding.data import CropFolder
 from opsin.gan.autoencoding.settings import NONE, AutoencoderSettings
-from opsin.images import read_image
 from opsin.loss import PerceptualLoss
 from opsin.networks import VQ, Autoencoder, Network, PatchDiscriminator, make_autoencoder
 from opsin.published.listing import make_loss
-from opsin.training import Recipe, Settings, Updates
+from opsin.training import ImageFolder, Recipe, Settings, Updates
 from opsin.training.adversarial import distance_from, judged_by
+from opsin.training.recipe import means
 
 _BETAS = (0.5, 0.9)
 
@@ -168,20 +167,15 @@ class AutoencoderRecipe(Recipe):
         rows = (torch.cat(list(batch), dim=2) for batch in (wanted, _trained(network).reconstruct(wanted)))
         return torch.cat(list(rows), dim=1)
 
-    def validate(self, network: nn.Module, paths: Sequence[Path]) -> Mapping[str, float]:
+    def validate(self, network: nn.Module, data: ImageFolder) -> Mapping[str, float]:
         """PSNR and the perceptual loss of the held-out files, the means over the crops in their middles.
 
         A file that cannot be read, or is smaller than a crop, is left out.
         """
-        folder = self.folder(self.settings)
         device = next(network.parameters()).device
         found: list[dict[str, float]] = []
-        for path in paths:
-            try:
-                (wanted,) = folder.middle(read_image(path)[0], path)
-            except ImageError:
-                continue
-            wanted = wanted[None].to(device)
+        for (crop,) in data.held_out():
+            wanted = crop[None].to(device)
             made = _trained(network).reconstruct(wanted)
             # Equal images would have an infinite one.
             error = max(float(F.mse_loss(made, wanted)), 1e-10)
@@ -189,7 +183,7 @@ class AutoencoderRecipe(Recipe):
             if self.perceptual is not None:
                 values["val_perceptual"] = float(distance_from(wanted, made, self.perceptual))
             found.append(values)
-        return {name: sum(values[name] for values in found) / len(found) for name in (found[0] if found else ())}
+        return means(found)
 
     def about(self) -> dict[str, Any]:
         """The model and its losses."""

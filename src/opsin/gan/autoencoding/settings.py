@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from opsin.checks import choice, whole
+from opsin.checks import choice, from_zero, whole
 from opsin.errors import InputError
 from opsin.networks.autoencoders import AUTOENCODERS, MULTIPLIERS, SIZES
 from opsin.published.listing import LOSSES, compares_with_original
-from opsin.training import Settings
+from opsin.training.settings import HeldOutSettings
 
 NONE, PERCEPTUAL = "none", "real-esrgan"
 
@@ -28,8 +27,8 @@ _SCALES: Mapping[str, float] = MappingProxyType({PERCEPTUAL: 0.2})
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderSettings(Settings):
-    """What training an autoencoder takes besides `Settings`.
+class AutoencoderSettings(HeldOutSettings):
+    """What training an autoencoder takes besides `HeldOutSettings`.
 
     Attributes:
         model: "vae", whose codes are numbers, or "vq", whose codes are entries of a codebook.
@@ -48,12 +47,9 @@ class AutoencoderSettings(Settings):
         disc_start: the step that the discriminator begins at; by default after half of all.
         disc_weight: of the adversarial loss, beside the adaptive weight; 0 for no discriminator.
         discriminator_width: channels of its first layer.
-        val_fraction: how many of the files are held out to measure with.
-        val_every: steps between two measurements.
     """
 
     kind: ClassVar[str] = "autoencoder"
-    changeable: ClassVar[frozenset[str]] = Settings.changeable | {"val_every"}
 
     steps: int = 20_000
     batch: int = 8
@@ -75,8 +71,6 @@ class AutoencoderSettings(Settings):
     disc_start: int = 10_000
     disc_weight: float = 0.5
     discriminator_width: int = 64
-    val_fraction: float = 0.0
-    val_every: int = 500
 
     def __post_init__(self) -> None:
         """Check what values can be wrong in.
@@ -97,12 +91,8 @@ class AutoencoderSettings(Settings):
             )
         whole("disc_start", self.disc_start, 0)
         whole("discriminator_width", self.discriminator_width)
-        whole("val_every", self.val_every)
         for name in ("pixel_weight", "perceptual_weight", "penalty_weight", "disc_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} must be a number from 0 on, got {getattr(self, name)}. E.g. 1.")
-        if not 0 <= self.val_fraction < 1:
-            raise InputError(f"val_fraction must be at least 0 and below 1, got {self.val_fraction}. E.g. 0.1.")
+            from_zero(name, getattr(self, name))
         choice("perceptual", self.perceptual, (NONE, *LOSSES))
         if self.perceptual != NONE and not compares_with_original(self.perceptual):
             raise InputError(

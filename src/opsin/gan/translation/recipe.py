@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,15 +11,16 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from opsin.distances import at_least_float32
-from opsin.errors import ImageError, InputError
+from opsin.errors import InputError
 from opsin.feature_matching import FeatureMatching
 from opsin.functional.adversarial import discriminator_loss, generator_loss
 from opsin.gan.translation.data import TranslationFolder
 from opsin.gan.translation.settings import NONE, TranslateSettings
 from opsin.networks import MultiScaleDiscriminator, Network, make_translator
 from opsin.published.listing import make_loss
-from opsin.training import Recipe, Settings, Updates
+from opsin.training import ImageFolder, Recipe, Settings, Updates
 from opsin.training.adversarial import distance_from, judged_by
+from opsin.training.recipe import means
 
 _BETAS = (0.5, 0.999)
 
@@ -138,25 +138,21 @@ class TranslateRecipe(Recipe):
         first, second = both
         return first, second
 
-    def validate(self, network: nn.Module, paths: Sequence[Path]) -> Mapping[str, float]:
+    def validate(self, network: nn.Module, data: ImageFolder) -> Mapping[str, float]:
         """The mean difference of pixels and the perceptual loss of the held-out pairs, by the crops in their middles.
 
         A pair that cannot be read, or is smaller than a crop, is left out.
         """
-        folder = self.folder(self.settings)
         device = next(network.parameters()).device
         found: list[dict[str, float]] = []
-        for path in paths:
-            try:
-                given, wanted = (x[None].to(device) for x in folder.middle(folder.cache.read(path)[0], path))
-            except ImageError:
-                continue
+        for pair in data.held_out():
+            given, wanted = (x[None].to(device) for x in pair)
             made = network(given).clamp(0, 1)
             values = {"val_pixels": float(F.l1_loss(made, wanted))}
             if self.perceptual is not None:
                 values["val_perceptual"] = float(distance_from(wanted, made, self.perceptual))
             found.append(values)
-        return {name: sum(values[name] for values in found) / len(found) for name in (found[0] if found else ())}
+        return means(found)
 
     def sample(self, network: nn.Module, images: tuple[Tensor, ...]) -> Tensor:
         """What is given in a row, below what the network makes of it, and what was wanted."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from opsin.checks import choice, whole
+from opsin.checks import choice, from_zero, whole
 from opsin.errors import InputError
 from opsin.functional.adversarial import GAN_LOSSES
 from opsin.networks.pix2pixhd import TRANSLATORS
 from opsin.published.listing import LOSSES, compares_with_original
-from opsin.training import Settings
+from opsin.training.settings import HeldOutSettings
 
 NONE = "none"
 
@@ -27,8 +26,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateSettings(Settings):
-    """What training a network that makes images of images takes besides `Settings`.
+class TranslateSettings(HeldOutSettings):
+    """What training a network that makes images of images takes besides `HeldOutSettings`.
 
     Attributes:
         data: a folder with two folders of images of equal names, or, side by side, of images that hold both.
@@ -47,12 +46,9 @@ class TranslateSettings(Settings):
         weights: of its network; None for the loss's own default.
         pixel_weight: of the mean of |x - y|.
         mirror: mirror pairs at random; not where left and right mean something.
-        val_fraction: how many of the pairs are held out to measure with.
-        val_every: steps between two measurements.
     """
 
     kind: ClassVar[str] = "translate"
-    changeable: ClassVar[frozenset[str]] = Settings.changeable | {"val_every"}
 
     steps: int = 20_000
     batch: int = 1
@@ -73,8 +69,6 @@ class TranslateSettings(Settings):
     weights: str | None = None
     pixel_weight: float = 0.0
     mirror: bool = True
-    val_fraction: float = 0.0
-    val_every: int = 500
 
     def __post_init__(self) -> None:
         """Check what a single value can be wrong in.
@@ -95,12 +89,8 @@ class TranslateSettings(Settings):
             )
         whole("discriminator_width", self.discriminator_width)
         whole("discriminator_scales", self.discriminator_scales)
-        whole("val_every", self.val_every)
-        if not 0 <= self.val_fraction < 1:
-            raise InputError(f"val_fraction must be at least 0 and below 1, got {self.val_fraction}. E.g. 0.1.")
         for name in ("matching_weight", "perceptual_weight", "pixel_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} must be a number from 0 on, got {getattr(self, name)}. E.g. 1.")
+            from_zero(name, getattr(self, name))
         if not self.side_by_side and self.inputs == self.targets:
             raise InputError(f"inputs and targets must be two folders, got '{self.inputs}' for both. Name another.")
 
