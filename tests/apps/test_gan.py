@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from opsin.gan.settings import RECIPES
 
@@ -70,54 +63,17 @@ def studio(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def call(studio: Path, where: str, way: str, *recipes: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
-    return subprocess.run(
-        [sys.executable, *(launcher if processes > 1 else ()), "program.py", where, way, *recipes],
-        cwd=studio,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
-
-
-def test_killed_and_resumed(studio: Path) -> None:
-    whole = call(studio, "whole", "run", *RECIPES)
-    assert whole.returncode == 0, whole.stderr
-    for recipe in RECIPES:
-        killed = call(studio, "run", "die", recipe)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = call(studio, "run", "resume", *RECIPES)
-    assert resumed.returncode == 0, resumed.stderr
-    for recipe in RECIPES:
-        a, b = studio / f"whole-{recipe}", studio / f"run-{recipe}"
-        name = f"checkpoints/step-{STEPS:08d}.safetensors"
-        mine, theirs = load_file(a / name), load_file(b / name)
-        assert mine.keys() == theirs.keys()
-        assert all(torch.equal(tensor, theirs[key]) for key, tensor in mine.items())
-        assert rows(a) == rows(b)
-        assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
+def test_killed_and_resumed(studio: Path, runs: Any) -> None:
+    runs.kill_and_resume(studio, RECIPES, STEPS)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_in_two_processes(studio: Path, recipe: str) -> None:
+def test_in_two_processes(studio: Path, runs: Any, recipe: str) -> None:
     """Each has half of the batch, noise of its own, and the same weights."""
-    done = call(studio, "two", "run", recipe, processes=2)
-    assert done.returncode == 0, done.stderr
-    sums = [(studio / f"sums-{rank}").read_text() for rank in range(2)]
-    assert sums[0] == sums[1]
-    assert [row["step"] for row in rows(studio / f"two-{recipe}")] == [1, 2, 3, 4]
+    assert [row["step"] for row in runs.in_two_processes(studio, "run", recipe)] == [1, 2, 3, 4]
 
 
-def test_in_half_precision(studio: Path) -> None:
-    done = call(studio, "half", "half", *RECIPES)
-    assert done.returncode == 0, done.stderr
+def test_in_half_precision(studio: Path, runs: Any) -> None:
+    runs.succeed(studio, "half", "half", *RECIPES)
     for recipe in RECIPES:
-        assert all(np.isfinite(row["loss"]) for row in rows(studio / f"half-{recipe}"))
+        assert all(np.isfinite(row["loss"]) for row in runs.rows(studio / f"half-{recipe}"))

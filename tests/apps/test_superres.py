@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from opsin.superres.settings import RECIPES
 
@@ -84,64 +77,25 @@ def furnish(folder: Path) -> Path:
     return folder
 
 
-def call(studio: Path, where: str, way: str, *recipes: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
-    return subprocess.run(
-        [sys.executable, *(launcher if processes > 1 else ()), "program.py", where, way, *recipes],
-        cwd=studio,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
-
-
-def test_killed_and_resumed(studio: Path) -> None:
+def test_killed_and_resumed(studio: Path, runs: Any) -> None:
     """In the second stage, between two checkpoints of it: the weights of all networks are those without the kill."""
-    whole = call(studio, "whole", "run", *RECIPES)
-    assert whole.returncode == 0, whole.stderr
-    for recipe in RECIPES:
-        killed = call(studio, "run", "die", recipe)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = call(studio, "run", "resume", *RECIPES)
-    assert resumed.returncode == 0, resumed.stderr
-    tensors = {}
-    for recipe in RECIPES:
-        a, b = studio / f"whole-{recipe}", studio / f"run-{recipe}"
-        name = f"checkpoints/step-{STEPS:08d}.safetensors"
-        mine, theirs = load_file(a / name), load_file(b / name)
-        assert mine.keys() == theirs.keys()
-        assert all(torch.equal(tensor, theirs[key]) for key, tensor in mine.items())
-        assert rows(a) == rows(b)
-        assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
-        tensors[recipe] = len(mine)
+    tensors = {recipe: len(names) for recipe, names in runs.kill_and_resume(studio, RECIPES, STEPS).items()}
     # A discriminator's weights are in the checkpoint, its optimiser's too.
     assert all((tensors[recipe] > tensors["psnr"]) == ("gan" in recipe) for recipe in RECIPES)
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(tmp_path_factory: pytest.TempPathFactory, runs: Any) -> Path:
     """All recipes in one process."""
     studio = furnish(tmp_path_factory.mktemp("alone"))
-    done = call(studio, "one", "exact", *RECIPES)
-    assert done.returncode == 0, done.stderr
+    runs.succeed(studio, "one", "exact", *RECIPES)
     return studio
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_in_two_processes(studio: Path, alone: Path, recipe: str) -> None:
+def test_in_two_processes(studio: Path, alone: Path, runs: Any, recipe: str) -> None:
     """Each has half of the batch and the same weights; without batch statistics the curve is that of one process."""
-    done = call(studio, "two", "exact", recipe, processes=2)
-    assert done.returncode == 0, done.stderr
-    sums = [(studio / f"sums-{rank}").read_text() for rank in range(2)]
-    assert sums[0] == sums[1]
-    one, both = rows(alone / f"one-{recipe}"), rows(studio / f"two-{recipe}")
+    one, both = runs.rows(alone / f"one-{recipe}"), runs.in_two_processes(studio, "exact", recipe)
     assert [row["step"] for row in both] == [1, 2, 3, 4]
     # A discriminator that normalises does so over the images of its own process; a U-Net's spectral norm moves with
     # each call of it.

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,76 +95,36 @@ def studio(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(tmp_path_factory: pytest.TempPathFactory, runs: Any) -> Path:
     """Both recipes in one process, at once."""
     studio = furnish(tmp_path_factory.mktemp("alone"))
-    done = call(studio, "one", "exact", *RECIPES)
-    assert done.returncode == 0, done.stderr
+    runs.succeed(studio, "one", "exact", *RECIPES)
     return studio
 
 
-def call(studio: Path, where: str, way: str, *recipes: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
-    return subprocess.run(
-        [sys.executable, *(launcher if processes > 1 else ()), "program.py", where, way, *recipes],
-        cwd=studio,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
-
-
-def test_killed_and_resumed(studio: Path) -> None:
-    whole = call(studio, "whole", "run", *RECIPES)
-    assert whole.returncode == 0, whole.stderr
-    for recipe in RECIPES:
-        killed = call(studio, "run", "die", recipe)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = call(studio, "run", "resume", *RECIPES)
-    assert resumed.returncode == 0, resumed.stderr
-    tensors = set()
-    for recipe in RECIPES:
-        a, b = studio / f"whole-{recipe}", studio / f"run-{recipe}"
-        name = f"checkpoints/step-{STEPS:08d}.safetensors"
-        mine, theirs = load_file(a / name), load_file(b / name)
-        assert mine.keys() == theirs.keys()
-        assert all(torch.equal(tensor, theirs[key]) for key, tensor in mine.items())
-        assert rows(a) == rows(b)
-        assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
-        tensors.add(frozenset(mine))
+def test_killed_and_resumed(studio: Path, runs: Any) -> None:
+    tensors = set(runs.kill_and_resume(studio, RECIPES, STEPS).values())
     # One of the recipes looks through a frozen network, and its checkpoints hold no more than the other's.
     assert len(tensors) == 1
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_in_two_processes_and_in_two_parts(studio: Path, alone: Path, recipe: str) -> None:
+def test_in_two_processes_and_in_two_parts(studio: Path, alone: Path, runs: Any, recipe: str) -> None:
     """Nothing is normalised over a batch, so that halves of it, here or there, give what the whole gives."""
-    done = call(studio, "two", "exact", recipe, processes=2)
-    assert done.returncode == 0, done.stderr
-    sums = [(studio / f"sums-{rank}").read_text() for rank in range(2)]
-    assert sums[0] == sums[1]
-    done = call(studio, "parts", "parts", recipe)
-    assert done.returncode == 0, done.stderr
-    expected = rows(alone / f"one-{recipe}")
-    for where in ("two", "parts"):
-        for mine, theirs in zip(rows(studio / f"{where}-{recipe}"), expected, strict=True):
+    both = runs.in_two_processes(studio, "exact", recipe)
+    runs.succeed(studio, "parts", "parts", recipe)
+    expected = runs.rows(alone / f"one-{recipe}")
+    for where, found in (("two", both), ("parts", runs.rows(studio / f"parts-{recipe}"))):
+        for mine, theirs in zip(found, expected, strict=True):
             # Logged in float32.
             assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-5), where
 
 
-def test_in_half_precision(studio: Path, alone: Path) -> None:
-    done = call(studio, "half", "half", *RECIPES)
-    assert done.returncode == 0, done.stderr
+def test_in_half_precision(studio: Path, alone: Path, runs: Any) -> None:
+    runs.succeed(studio, "half", "half", *RECIPES)
     for recipe in RECIPES:
-        expected = rows(alone / f"one-{recipe}")
-        found = rows(studio / f"half-{recipe}")
+        expected = runs.rows(alone / f"one-{recipe}")
+        found = runs.rows(studio / f"half-{recipe}")
         assert found != expected
         assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in expected], rel=0.1)
         state = load_file(studio / f"half-{recipe}" / "model.safetensors")
