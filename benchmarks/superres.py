@@ -32,9 +32,10 @@ from revision import revision
 
 from opsin.images import read_image, save_pil
 from opsin.networks import load_upscaler
+from opsin.published.listing import why_not_at_hand
 from opsin.report.environment import machine, versions
 from opsin.report.sheet import contact_sheet
-from opsin.superres.evaluation import Evaluation, Evaluator, why_not_at_hand
+from opsin.superres.evaluation import Evaluation, Evaluator
 from opsin.superres.recipe import SrRecipe
 from opsin.superres.settings import SrSettings
 from opsin.training import train

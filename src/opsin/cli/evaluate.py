@@ -85,7 +85,8 @@ def sr(
         _check_small(paths, data, small)
 
     from opsin.devices import find_device
-    from opsin.superres.evaluation import ALWAYS, USUAL, Evaluator, why_not_at_hand
+    from opsin.published.listing import ALWAYS, USUAL, why_not_at_hand
+    from opsin.superres.evaluation import Evaluator
     from opsin.superres.files import load_model
 
     chosen = find_device(device)

@@ -9,9 +9,20 @@ from functools import partial
 from types import MappingProxyType
 
 from opsin import published
+from opsin.assembly import build, load
 from opsin.checks import choice
-from opsin.errors import InputError
+from opsin.distances import DISTANCES
+from opsin.errors import InputError, MissingExtraError
+from opsin.extractors import NETWORKS, make_extractor
 from opsin.loss import PerceptualLoss
+from opsin.weights import shift_tolerant
+from opsin.weights.sources import find_official
+
+ALWAYS = "vgg19-cosine"
+"""The distance that needs nothing but what opsin brings: VGG-19's bundled weights, `opsin compare`'s default."""
+
+USUAL = ("lpips-alex", "lpips-vgg", "dists", "st-lpips-alex", "st-lpips-vgg")
+"""Those that people judge images by."""
 
 
 @dataclass(frozen=True)
@@ -80,23 +91,64 @@ LOSSES: Mapping[str, Listed] = MappingProxyType(_listed)
 
 
 def make_loss(name: str, weights: str | os.PathLike[str] | None = None) -> PerceptualLoss:
-    """Make a published loss by its name in `LOSSES`.
+    """Make a loss by its name.
 
     Args:
-        name: e.g. "lpips-alex".
+        name: one of `LOSSES`, e.g. "lpips-alex"; NETWORK-DISTANCE, e.g. "vgg19-l2", for that distance at the network's
+            default layers; or a YAML file that `PerceptualLoss.to_yaml` wrote.
         weights: of its network, or its own; None takes the default.
 
     Raises:
         ChoiceError: an unknown name.
-        InputError: weights for a loss that has none.
+        InputError: weights for a loss that has none, or whose file names them.
         WeightsError: weights that are not there.
+
+    Example:
+        >>> make_loss("vgg19-l2", "random").terms["relu1_2"].distance.name
+        'l2'
     """
+    if is_file(name):
+        if weights is not None:
+            raise InputError(f"weights must be left out for '{name}', which names them, got {os.fspath(weights)!r}.")
+        return load(name)
+    network = _plain(name)
+    if network:
+        return build(make_extractor(network, weights), None, name.rpartition("-")[2])
     listed = LOSSES[choice("loss", name, LOSSES)]
     if weights is None:
         return listed.make()
     if listed.weights == "none":
         raise InputError(f"weights must be left out for {name}, which has none, got {os.fspath(weights)!r}.")
     return listed.make(weights=weights)
+
+
+def is_file(name: str) -> bool:
+    """Whether a loss's name is that of a YAML file."""
+    return name.lower().endswith((".yaml", ".yml"))
+
+
+def _plain(name: str) -> str:
+    """The network of a loss called NETWORK-DISTANCE; nothing for other names."""
+    network, _, distance = name.rpartition("-")
+    return network if network in NETWORKS and distance in DISTANCES else ""
+
+
+def why_not_at_hand(name: str) -> str | None:
+    """Why a loss of `LOSSES` cannot be computed without a download; None if it can.
+
+    Raises:
+        ChoiceError: an unknown name.
+    """
+    network = LOSSES[choice("loss", name, LOSSES)].network
+    if network in shift_tolerant.FILES:
+        try:
+            shift_tolerant.wheel_path(network)
+        except MissingExtraError:
+            return "stlpips-pytorch is not installed: pip install 'opsin[stlpips]'"
+        return None
+    if LOSSES[name].weights == "official" and find_official(network) is None:
+        return f"the weights of {network} are not there: opsin weights fetch {network}"
+    return None
 
 
 def compares_with_original(name: str) -> bool:

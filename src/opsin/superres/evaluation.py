@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -12,24 +12,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from opsin.assembly import build
 from opsin.checks import choice, whole
-from opsin.errors import InputError, MissingExtraError
+from opsin.classical import WINDOW, functions, psnr, ssim
+from opsin.errors import InputError
 from opsin.functional.resample import KINDS, downscale
-from opsin.loss import PerceptualLoss
 from opsin.networks import Upscaler
-from opsin.published.listing import LOSSES, make_loss
+from opsin.published.joint import joined, totals
+from opsin.published.listing import ALWAYS, USUAL, make_loss, why_not_at_hand
 from opsin.superres.data import cut_to_multiple, rounded
 from opsin.superres.upscaling import upscale
 from opsin.tiling import tile_for
-from opsin.weights import shift_tolerant
-from opsin.weights.sources import find_official
-
-ALWAYS = "vgg19-cosine"
-"""The distance that needs nothing but what opsin brings: VGG-19's bundled weights, `opsin compare`'s default."""
-
-USUAL = ("lpips-alex", "lpips-vgg", "dists", "st-lpips-alex", "st-lpips-vgg")
-"""Those that are taken too where their weights are at hand."""
 
 HIGHER_IS_BETTER = ("psnr", "ssim")
 
@@ -37,9 +29,6 @@ BASELINES: Mapping[str, Image.Resampling] = MappingProxyType(
     {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 )
 """Pillow's filters, which are always measured too."""
-
-# Side of SSIM's.
-_WINDOW = 11
 
 Model = Callable[[Tensor], Tensor]
 
@@ -121,7 +110,7 @@ class Evaluator:
         kind: str = "matlab",
         device: str | torch.device = "cpu",
     ) -> None:
-        _metrics()
+        functions()  # what is missing is said before the work begins
         self.scale = whole("scale", scale)
         self.shave = scale if shave is None else whole("shave", shave, 0)
         for name, model in models.items():
@@ -137,8 +126,7 @@ class Evaluator:
         self._given = False
         chosen = [name for name in USUAL if why_not_at_hand(name) is None] if losses is None else list(losses)
         self.losses = tuple(dict.fromkeys((ALWAYS, *chosen)))
-        terms = [replace(term, group=name) for name in self.losses for term in make_distance(name).terms.values()]
-        self.loss = PerceptualLoss(terms, name="evaluation").to(self.device)
+        self.loss = joined({name: make_loss(name) for name in self.losses}).to(self.device)
 
     def measure(self, name: str, image: Tensor, *, small: Tensor | None = None) -> list[Row]:
         """The rows of an image.
@@ -169,12 +157,7 @@ class Evaluator:
                     "ssim": float(ssim_y(result, large, shave=self.shave)),
                 }
                 found = self.loss.evaluate(result.to(self.device), targets, tile=tile)
-                for loss in self.losses:
-                    values[loss] = sum(
-                        term.weight * float(found.terms[key])
-                        for key, term in self.loss.terms.items()
-                        if term.group == loss
-                    )
+                values |= {name: float(value) for name, value in totals(found, self.loss).items()}
                 rows.append(Row(name, model, MappingProxyType(values)))
         return rows
 
@@ -182,7 +165,7 @@ class Evaluator:
     def least(self) -> int:
         """How many pixels wide and high an image must be."""
         # SSIM's window must lie within the border that is left out, and VGG-19 must have something to pool.
-        needed = max(2 * self.shave + _WINDOW, 32)
+        needed = max(2 * self.shave + WINDOW, 32)
         return -(-needed // self.scale) * self.scale
 
     def fits(self, image: Tensor) -> bool:
@@ -267,7 +250,7 @@ def psnr_y(x: Tensor, y: Tensor, *, shave: int = 0) -> Tensor:
     Raises:
         MissingExtraError: torchmetrics is not installed.
     """
-    return _metrics().peak_signal_noise_ratio(_luma(x, shave), _luma(y, shave), data_range=1.0)
+    return psnr(_luma(x, shave), _luma(y, shave))[0]
 
 
 def ssim_y(x: Tensor, y: Tensor, *, shave: int = 0) -> Tensor:
@@ -287,45 +270,7 @@ def ssim_y(x: Tensor, y: Tensor, *, shave: int = 0) -> Tensor:
 
     Reference: "Image quality assessment: from error visibility to structural similarity", Wang et al., 2004
     """
-    _, values = _metrics().structural_similarity_index_measure(
-        # In float32 the variance, a difference of squares, loses digits.
-        _luma(x, shave).double(),
-        _luma(y, shave).double(),
-        data_range=1.0,
-        sigma=1.5,
-        return_full_image=True,
-    )
-    # The authors' mean is over windows that lie in the image; torchmetrics' own one is over mirrored edges too.
-    return values[..., _WINDOW // 2 : -(_WINDOW // 2), _WINDOW // 2 : -(_WINDOW // 2)].mean()
-
-
-def make_distance(name: str) -> PerceptualLoss:
-    """A loss of `opsin.published` by name, or `ALWAYS`.
-
-    Raises:
-        ChoiceError: an unknown name.
-        WeightsError: its weights are not there.
-    """
-    choice("loss", name, (ALWAYS, *LOSSES))
-    return build("vgg19", None, "cosine", weights="bundled") if name == ALWAYS else make_loss(name)
-
-
-def why_not_at_hand(name: str) -> str | None:
-    """Why a loss cannot be computed without a download; None if it can.
-
-    Raises:
-        ChoiceError: an unknown name.
-    """
-    network = LOSSES[choice("loss", name, LOSSES)].network
-    if network in shift_tolerant.FILES:
-        try:
-            shift_tolerant.wheel_path(network)
-        except MissingExtraError:
-            return "stlpips-pytorch is not installed: pip install 'opsin[stlpips]'"
-        return None
-    if LOSSES[name].weights == "official" and find_official(network) is None:
-        return f"the weights of {network} are not there: opsin weights fetch {network}"
-    return None
+    return ssim(_luma(x, shave), _luma(y, shave))[0]
 
 
 def enlarge(model: Model, small: Tensor) -> Tensor:
@@ -350,22 +295,3 @@ def _luma(image: Tensor, shave: int) -> Tensor:
     weights = image.new_tensor((65.481, 128.553, 24.966)).reshape(1, 3, 1, 1) / 255
     y = (image * weights).sum(dim=1, keepdim=True) + 16 / 255
     return y[..., shave : y.shape[-2] - shave, shave : y.shape[-1] - shave]
-
-
-def check_metrics() -> None:
-    """Raise unless PSNR and SSIM can be measured.
-
-    Raises:
-        MissingExtraError: torchmetrics is not installed.
-    """
-    _metrics()
-
-
-def _metrics() -> Any:
-    try:
-        import torchmetrics.functional.image
-    except ImportError as error:
-        raise MissingExtraError(
-            "evaluation must have torchmetrics installed, got no such package. pip install 'opsin[sr]'"
-        ) from error
-    return torchmetrics.functional.image

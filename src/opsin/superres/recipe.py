@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from opsin import published
+from opsin.classical import functions
 from opsin.distances import TotalVariation, at_least_float32
 from opsin.errors import ImageError
 from opsin.functional.adversarial import discriminator_loss, generator_loss
@@ -21,7 +22,7 @@ from opsin.networks import Network, Upscaler, load_upscaler, make_discriminator,
 from opsin.published.listing import make_loss
 from opsin.superres.data import PairFolder, cut_to_multiple, rounded
 from opsin.superres.degradations import make_degradation
-from opsin.superres.evaluation import check_metrics, psnr_y
+from opsin.superres.evaluation import psnr_y
 from opsin.superres.settings import JOHNSON, NONE, SrSettings
 from opsin.superres.upscaling import upscale
 from opsin.training import ImageFolder, Recipe, Settings, Updates
@@ -77,7 +78,7 @@ class SrRecipe(Recipe):
         self.degradation = make_degradation(settings.degradation, settings.scale, kind=settings.downscale)
         self.validate_every = settings.val_every if settings.val_fraction else 0
         if self.validate_every:
-            check_metrics()  # what is missing is said before the work begins
+            functions()  # what is missing is said before the work begins
 
     def folder(self, settings: Settings) -> PairFolder:
         """Pairs of crops.

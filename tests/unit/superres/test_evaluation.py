@@ -11,8 +11,9 @@ from PIL import Image
 from opsin.errors import ChoiceError, InputError, MissingExtraError
 from opsin.functional.resample import downscale
 from opsin.networks import EDSR
+from opsin.published.listing import ALWAYS, make_loss, why_not_at_hand
 from opsin.superres.data import rounded
-from opsin.superres.evaluation import ALWAYS, Evaluator, evaluate, make_distance, psnr_y, ssim_y, why_not_at_hand
+from opsin.superres.evaluation import Evaluator, evaluate, psnr_y, ssim_y
 
 pytest.importorskip("torchmetrics", reason="extra 'sr'")
 
@@ -83,7 +84,7 @@ def test_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     first = found.rows[0].values
     assert first["psnr"] == pytest.approx(float(psnr_y(x, photo, shave=4)))
     assert first["ssim"] == pytest.approx(float(ssim_y(x, photo, shave=4)))
-    assert first[ALWAYS] == pytest.approx(float(make_distance(ALWAYS)(x, photo)), rel=1e-5)
+    assert first[ALWAYS] == pytest.approx(float(make_loss(ALWAYS)(x, photo)), rel=1e-5)
 
 
 def test_losses_by_name_share_what_they_can() -> None:
@@ -94,7 +95,7 @@ def test_losses_by_name_share_what_they_can() -> None:
     small = rounded(downscale(photo, 4))
     x = rounded(evaluator.models["bicubic"](small))
     for name in evaluator.losses:
-        assert values[name] == pytest.approx(float(make_distance(name)(x, photo)), rel=1e-4)
+        assert values[name] == pytest.approx(float(make_loss(name)(x, photo)), rel=1e-4)
     assert len({term.extractor.spec.key for term in evaluator.loss.terms.values()}) == 2
 
 
