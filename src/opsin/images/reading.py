@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import threading
@@ -10,9 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, ImageColor
 
@@ -36,6 +38,8 @@ _MAGIC = {
     b"GIF8": "GIF",
 }
 _EXIF_ORIENTATION = 0x0112
+
+Number = TypeVar("Number", np.float32, np.uint8)
 
 
 class Upright(NamedTuple):
@@ -96,12 +100,55 @@ def read_image(
         torch.Size([1, 3, 480, 640])
     """
     backdrop = _parse_colour(background)
-    pixels = read_upright(path, max_pixels=max_pixels)
-    colour = pixels.colour
-    if pixels.alpha is not None:
-        alpha = pixels.alpha[..., None]
-        colour = (colour * alpha + backdrop * (1 - alpha)).clip(0, 1)
-    return to_tensor(colour)
+    return to_tensor(_laid_over(read_upright(path, max_pixels=max_pixels), backdrop))
+
+
+def read_array(
+    path: str | os.PathLike[str],
+    *,
+    background: str = "white",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    content: bytes | None = None,
+) -> Floats | npt.NDArray[np.uint8]:
+    """Read what `read_image` reads as (H, W, 3): uint8 where the file has 8 bits and nothing to lay over, else floats.
+
+    Divided by 255 in float32, the former are what `read_image` gives, in a quarter of the memory.
+
+    Args:
+        path: the file, or what it is called.
+        background: see `read_image`.
+        max_pixels: see `read_image`.
+        content: the file's bytes, where they are at hand already; then nothing is read of `path`.
+
+    Raises:
+        ImageError: as `read_image`.
+        InputError: as `read_image`.
+    """
+    backdrop = _parse_colour(background)
+    pixels, _, orientation = _read(path, max_pixels, content)
+    if pixels.alpha is None and isinstance(pixels.colour, Image.Image):
+        return _orient(np.asarray(pixels.colour), orientation)
+    return _laid_over(_upright(pixels, orientation, grey=False), backdrop)
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image file, whatever is in it.
+
+    Raises:
+        ImageError: the file is missing, a folder, no regular file, or may not be read.
+    """
+    try:
+        with _open_file(Path(path)) as file:
+            return file.read()
+    except OSError as error:
+        raise ImageError(f"image must be a file that can be read, got '{path}' ({_one_line(error)}).") from error
+
+
+def _laid_over(pixels: Upright, backdrop: Floats) -> Floats:
+    if pixels.alpha is None:
+        return pixels.colour
+    alpha = pixels.alpha[..., None]
+    return (pixels.colour * alpha + backdrop * (1 - alpha)).clip(0, 1)
 
 
 def to_tensor(colour: Floats) -> torch.Tensor:
@@ -116,13 +163,23 @@ def read_upright(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_
         ImageError: as `read_image`.
         InputError: `max_pixels` is not a positive number.
     """
+    pixels, grey, orientation = _read(path, max_pixels)
+    return _upright(pixels, orientation, grey=grey)
+
+
+def _upright(pixels: Pixels, orientation: int, *, grey: bool) -> Upright:
+    depth = 16 if isinstance(pixels.colour, np.ndarray) else 8
+    alpha = None if pixels.alpha is None else _orient(pixels.alpha, orientation)
+    return Upright(_orient(_to_floats(pixels), orientation), alpha, depth, grey)
+
+
+def _read(path: str | os.PathLike[str], max_pixels: int, content: bytes | None = None) -> tuple[Pixels, bool, int]:
+    """The samples in sRGB, whether they are grey, and the orientation by EXIF."""
     check_max_pixels(max_pixels)
-    path = Path(path)
-    with _open_file(path) as file, _quiet_pillow():
+    path = Path(path) if content is None else path
+    with _open_file(Path(path)) if content is None else io.BytesIO(content) as file, _quiet_pillow():
         try:
-            pixels, grey, orientation = _decode_checked(file, path, max_pixels)
-            depth = 16 if isinstance(pixels.colour, np.ndarray) else 8
-            colour = _to_floats(pixels)
+            return _decode_checked(file, path, max_pixels)
         except OpsinError:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -136,8 +193,6 @@ def read_upright(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_
                 f"image must be a whole, valid file, got '{path}', which is damaged or cut short "
                 f"({_one_line(error)}). Get it again or save it anew."
             ) from error
-    alpha = None if pixels.alpha is None else _orient(pixels.alpha, orientation)
-    return Upright(_orient(colour, orientation), alpha, depth, grey)
 
 
 def announced_size(path: str | os.PathLike[str], *, exactly: bool = False) -> tuple[int, int] | None:
@@ -196,7 +251,7 @@ def _open_file(path: Path) -> IO[bytes]:
     raise ImageError(f"image must be a regular file, got '{path}', a device or pipe. Copy it to a file first.")
 
 
-def _decode_checked(file: IO[bytes], path: Path, max_pixels: int) -> tuple[Pixels, bool, int]:
+def _decode_checked(file: IO[bytes], path: object, max_pixels: int) -> tuple[Pixels, bool, int]:
     start = file.read(4)
     if not start:
         raise ImageError(f"image must hold a picture, got '{path}', which is empty. Get it again or save it anew.")
@@ -257,7 +312,7 @@ def _to_floats(pixels: Pixels) -> Floats:
     return np.divide(np.asarray(pixels.colour), 255, dtype=np.float32)
 
 
-def _orient(colour: Floats, orientation: int) -> Floats:
+def _orient(colour: npt.NDArray[Number], orientation: int) -> npt.NDArray[Number]:
     # Orientations 5 to 8 have rows and columns exchanged; 2, 3, 6, 7 start at the right; 3, 4, 7, 8 at the
     # bottom.
     if orientation >= 5:

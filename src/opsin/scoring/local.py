@@ -1,0 +1,200 @@
+"""The engine of one machine: processes that read ahead, and batches of images of one size through the network."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from opsin.errors import InputError, OpsinError
+from opsin.results import Targets
+from opsin.scoring.cache import TargetCache
+from opsin.scoring.reading import Loaded, Preparation, check_size, load, to_batch
+from opsin.scoring.results import Pair, Scored
+from opsin.scoring.scorer import Scorer
+
+BATCH_PIXELS = 1_200_000
+"""Of the references of a batch, by default: more does not make a CPU faster."""
+
+_WAITING = 16  # batches of sizes that may be begun at a time
+_AHEAD = 4  # pairs that each process reads ahead
+
+
+class _Reader(Dataset[Loaded]):
+    """Pairs by number, as the reading processes have them."""
+
+    def __init__(self, pairs: Sequence[Pair], preparation: Preparation, known: Callable[[str], bool] | None) -> None:
+        self.pairs, self.preparation, self.known = pairs, preparation, known
+
+    def __getitem__(self, number: int) -> Loaded:
+        return load(number, self.pairs[number], self.preparation, known=self.known)
+
+
+def score_locally(
+    pairs: Sequence[Pair],
+    numbers: Sequence[int],
+    scorer: Scorer,
+    preparation: Preparation,
+    *,
+    batch: int | None = None,
+    workers: int = 2,
+    cache: TargetCache | None = None,
+) -> Iterator[Scored]:
+    """Measure pairs, as they come: those of one size go through the network together.
+
+    Args:
+        pairs: all pairs.
+        numbers: of those that are to be measured.
+        scorer: what is measured.
+        preparation: what is done to images before.
+        batch: pairs at once; None for as many as `BATCH_PIXELS` allows.
+        workers: processes that read; 0 reads in this one.
+        cache: of what losses need of references; each pair is then computed by itself.
+
+    Raises:
+        OpsinError: a reading process was killed, or the cache's disk is full.
+    """
+    # References that PSNR and SSIM are of, or that others are prepared by, must be read in any case.
+    skips = cache is not None and not scorer.also and not preparation.needs_both
+    known = None if cache is None else cache.known if skips else _never
+    reader = _Reader(pairs, preparation, known)
+    loader = DataLoader(
+        reader,
+        batch_size=None,
+        sampler=list(numbers),
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        prefetch_factor=_AHEAD if workers else None,
+        worker_init_fn=_ignore_interrupts if workers else None,
+        generator=torch.Generator(),
+    )
+    waiting: dict[tuple[int | str, ...], list[Loaded]] = {}
+    stream = iter(loader)
+    try:
+        while True:
+            try:
+                loaded = next(stream)
+            except StopIteration:
+                break
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise OpsinError(
+                    "a process that reads images must live, got one that was killed, most likely for want of memory. "
+                    "The same command goes on; give it fewer --workers."
+                ) from error
+            if not loaded.distorted:
+                yield Scored(loaded.number, {}, loaded.errors)
+                continue
+            if cache is not None:
+                yield _score_cached(scorer, loaded, cache, pairs[loaded.number], preparation)
+                continue
+            height, width = next(iter(loaded.distorted.values())).shape[:2]
+            key = (height, width, *loaded.distorted)
+            waiting.setdefault(key, []).append(loaded)
+            if len(waiting[key]) >= (batch or max(1, BATCH_PIXELS // (height * width))):
+                yield from score_loaded(scorer, waiting.pop(key))
+            elif len(waiting) > _WAITING:
+                yield from score_loaded(scorer, waiting.pop(next(iter(waiting))))
+        for group in waiting.values():
+            yield from score_loaded(scorer, group)
+    finally:
+        del stream  # ends the processes
+
+
+def score_loaded(
+    scorer: Scorer,
+    group: Sequence[Loaded],
+    *,
+    targets: Targets | None = None,
+) -> list[Scored]:
+    """Measure pairs of one size and the same methods; what cannot be measured becomes an error.
+
+    Args:
+        scorer: what is measured.
+        group: the pairs.
+        targets: of their references, where these are known.
+    """
+    references = None if any(one.reference is None for one in group) else to_batch([one.reference for one in group])  # type: ignore[misc]
+    try:
+        if targets is None and references is not None:
+            targets = scorer.targets(references)
+    except (OpsinError, MemoryError, RuntimeError) as error:
+        return _again(scorer, group, error, list(group[0].distorted))
+    values: dict[str, Tensor] = {}
+    errors: dict[str, str] = {}
+    for method in group[0].distorted:
+        try:
+            x = to_batch([one.distorted[method] for one in group])
+            values[method] = scorer.score(x, references, targets)
+        except (OpsinError, MemoryError, RuntimeError) as error:
+            if len(group) > 1:
+                return _again(scorer, group, error, [method])
+            errors[method] = _said(error)
+    return [
+        Scored(one.number, {m: v[i].tolist() for m, v in values.items()}, {**one.errors, **errors})
+        for i, one in enumerate(group)
+    ]
+
+
+def _again(scorer: Scorer, group: Sequence[Loaded], error: Exception, methods: Sequence[str]) -> list[Scored]:
+    """One by one: what one of them cannot, the others may, and less memory is needed."""
+    if len(group) > 1:
+        _said(error)
+        return [scored for one in group for scored in score_loaded(scorer, [one])]
+    (one,) = group
+    return [Scored(one.number, {}, {**one.errors, **dict.fromkeys(methods, _said(error))})]
+
+
+def _said(error: Exception) -> str:
+    """What an error says; one that is a defect of the program is raised."""
+    if isinstance(error, OpsinError):
+        return str(error)
+    if isinstance(error, MemoryError) or "memory" in str(error).lower():
+        return "there must be enough memory, got too little for images of this size. Use --resize."
+    raise error
+
+
+def _score_cached(scorer: Scorer, one: Loaded, cache: TargetCache, pair: Pair, preparation: Preparation) -> Scored:
+    """Measure a pair by the targets that are kept of its reference, or keep them."""
+    targets = cache.get(one.digest)
+    if targets is None:
+        if one.reference is None:  # there were some when the file was read
+            one = load(one.number, pair, preparation, known=_never)
+        if one.reference is None or not one.distorted:
+            return Scored(one.number, {}, one.errors)
+        try:
+            targets = scorer.targets(to_batch([one.reference]))
+        except OpsinError:
+            return score_loaded(scorer, [one])[0]
+        if targets is None:  # computed in tiles
+            return score_loaded(scorer, [one])[0]
+        cache.put(one.digest, targets)
+    _, *size = next(iter(targets.sizes.values()))
+    errors = dict(one.errors)
+    for method, image in one.distorted.items():
+        try:
+            check_size(size, image.shape[:2])
+        except InputError as error:
+            errors[method] = str(error)
+    fitting = {method: image for method, image in one.distorted.items() if method not in errors}
+    if not fitting:
+        return Scored(one.number, {}, errors)
+    return score_loaded(scorer, [one._replace(distorted=fitting, errors=errors)], targets=targets)[0]
+
+
+def _never(_: str) -> bool:
+    return False
+
+
+def _as_it_is(loaded: Any) -> Any:
+    return loaded
+
+
+def _ignore_interrupts(_: int) -> None:
+    # Ctrl-C goes to all processes of a terminal; the main one decides when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
