@@ -6,7 +6,7 @@ the betas of Adam. At each measured step the averaged generator makes as many im
 distance from the emoji is that of VGG-19's features, which neither was trained on.
 
     apt install fonts-noto-color-emoji
-    python benchmarks/gan.py [--seeds 3] [--steps 2000] [--work FOLDER] [--json out.json] [--pictures FOLDER]
+    python benchmarks/gan.py [--seeds 3] [--steps 1200] [--work FOLDER] [--json out.json] [--pictures FOLDER]
 
 What must hold: `projected` ends at a lower kernel distance than `baseline` with each seed, and no run takes more than
 20 minutes on two cores. With --work a run that was broken off goes on from its last checkpoint.
@@ -42,7 +42,7 @@ from opsin.report.sheet import contact_sheet
 from opsin.training import Progress, RunFolder, train
 from opsin.training.data import resized
 
-DRAWN, SIZE, BATCH = 64, 32, 16
+DRAWN, SIZE, BATCH = 64, 32, 64
 RECIPES = {"baseline": {"network": "none"}, "projected": {"network": "efficientnet_lite0"}}
 MINUTES = 20
 POINTS = 5
@@ -64,7 +64,7 @@ def learn(data: Path, work: Path, recipe: str, seed: int, steps: int) -> tuple[R
     given = {
         **RECIPES[recipe],
         **{"data": data, "output": folder.path, "recipe": recipe, "seed": seed, "steps": steps, "size": SIZE},
-        **{"batch": BATCH, "lr": 5e-4, "schedule": "cosine", "ema": 0.997, "augment": "translation"},
+        **{"batch": BATCH, "lr": 3e-4, "schedule": "cosine", "ema": 0.995, "augment": "translation"},
         **{"mirror": False, "device": "cpu", "workers": 1},
         **{"sample_every": every, "checkpoint_every": every, "keep": POINTS + 1},
     }
@@ -155,7 +155,7 @@ def draw(folder: Path, runs: Sequence[Run], squares: Tensor, work: Path, note: s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--font", type=Path, default=FONT)
     parser.add_argument("--work", type=Path, help="keep runs here, and go on with those that are there")
     parser.add_argument("--json", type=Path, help="write what was measured to this file")

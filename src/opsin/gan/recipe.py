@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
+from torch.optim.swa_utils import update_bn
 
 from opsin.distances import at_least_float32
 from opsin.errors import InputError
@@ -26,6 +27,7 @@ from opsin.training import Recipe, Settings, Updates
 from opsin.training.adversarial import judged_by
 
 _SHOWN = 64
+_SETTLING = 1024  # images that statistics are taken of
 
 
 class GanRecipe(Recipe):
@@ -145,6 +147,18 @@ class GanRecipe(Recipe):
         if images.shape[-1] == side:
             return images
         return nn.functional.interpolate(images, (side, side), mode="bilinear", antialias=images.shape[-1] > side)
+
+    def settle(self, network: nn.Module) -> None:
+        """Take the statistics of batch normalisation anew, of the averaged weights on noise.
+
+        Reference: "Averaging weights leads to wider optima and better generalization", Izmailov et al., 2018,
+        https://arxiv.org/abs/1803.05407
+        """
+        if not isinstance(network, FastGAN):
+            raise TypeError(type(network).__name__)
+        device = next(network.parameters()).device
+        z = latents(_SETTLING, network.latent, seed=self.settings.seed).to(device)
+        update_bn(z.split(_SETTLING // 16), network)
 
     def sample(self, network: nn.Module, images: tuple[Tensor, ...]) -> Tensor:
         """The same 64 of the generator's images each time, in a square."""

@@ -62,7 +62,7 @@ class GanSettings(Settings):
     aliases: ClassVar[Mapping[str, str]] = MappingProxyType({"size": "crop"})
 
     steps: int = 10_000
-    batch: int = 16
+    batch: int = 64
     crop: int = 64
     lr: float = 2e-4
     sample_every: int = 250

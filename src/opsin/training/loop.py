@@ -99,6 +99,7 @@ class _Loop:
     ) -> None:
         self.recipe, self.settings, self.folder, self.data, self.group = recipe, settings, folder, data, group
         self.done = 0
+        self.settled = -1  # the step that the product was made ready after
         # That nothing can be used is found out here, before there is a folder.
         self.shown = data.middles(_SHOWN) if group.first else ()
         recipe.to(group.device)
@@ -182,16 +183,23 @@ class _Loop:
         self.done += 1
         return dict(zip(sums, means, strict=True))
 
+    def product(self) -> nn.Module:
+        """The product with averaged weights, ready for use."""
+        if self.settled != self.done:
+            self.recipe.settle(self.average.network)
+            self.settled = self.done
+        return self.average.network
+
     def validate(self) -> dict[str, float]:
         """What the recipe measures on images that are held out."""
         with torch.no_grad():
-            return dict(self.recipe.validate(self.average.network, self.data))
+            return dict(self.recipe.validate(self.product(), self.data))
 
     def show(self, images: tuple[Tensor, ...]) -> None:
         """Write a picture of what the model does by now."""
         with torch.no_grad():
             shown = tuple(tensor.to(self.group.device) for tensor in images)
-            picture = self.recipe.sample(self.average.network, shown)
+            picture = self.recipe.sample(self.product(), shown)
         write_image(self.folder.samples / f"step-{self.done:08d}.png", picture, overwrite=True)
 
     def save(self) -> None:
@@ -207,11 +215,11 @@ class _Loop:
             "data": self.data.digest,
             "networks": {name: network.state_dict() for name, network in networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "average": self.average.network.state_dict(),
+            "average": self.product().state_dict(),
             "scaler": self.group.scaler.state_dict() if self.group.scaler else None,
         }
         self.folder.save(self.done, state, keep=self.settings.keep)
-        product: Any = self.average.network
+        product: Any = self.product()
         save_network(self.folder.model, product, {**self.recipe.about(), "step": self.done})
 
     def restore(self) -> None:

@@ -89,6 +89,14 @@ class Recipe(ABC):
         del network, data
         return {}
 
+    def settle(self, network: nn.Module) -> None:
+        """Bring what is not averaged in `network`, the product with averaged weights, in line with these.
+
+        Called before it is shown, validated or written, and nothing of it reaches the steps that follow. Statistics of
+        batch normalisation are those of the weights as they were at the last step.
+        """
+        del network
+
     def to(self, device: torch.device) -> None:
         """Move everything besides the networks, such as losses and their targets."""
         del device

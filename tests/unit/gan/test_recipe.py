@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from torch import Tensor
 
 from opsin.errors import ChoiceError, InputError
 from opsin.gan.recipe import GanRecipe
-from opsin.gan.sampling import load_generator
+from opsin.gan.sampling import latents, load_generator
 from opsin.gan.settings import RECIPES, GanSettings
 from opsin.images import read_image
 from opsin.networks import ProjectedDiscriminator
 from opsin.training import Progress, train
+from opsin.training.averaging import Average
 
 pytest.importorskip("accelerate", reason="extra 'train'")
 pytest.importorskip("tensorboard", reason="extra 'train'")
@@ -107,6 +109,31 @@ def test_the_generator_learns_to_deceive_a_judge_that_stays(given: Given) -> Non
     assert recipe.extractor is not None
     after = recipe.extractor._network.state_dict()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_what_is_written_has_the_statistics_of_its_own_weights(given: Given) -> None:
+    """Averaged weights with the statistics of the last step's made images of colours that neither had."""
+    torch.manual_seed(0)
+    recipe = GanRecipe(GanSettings.collect(given()))
+    average = Average(recipe.generator, 0.5)
+    with torch.no_grad():
+        for parameter in recipe.generator.parameters():
+            parameter.mul_(1.5)
+        recipe.generator(torch.randn(64, recipe.generator.latent))
+    average.update(recipe.generator, 100)
+    z = latents(256, recipe.generator.latent, seed=3)
+
+    def mismatch() -> float:
+        """How far images by kept statistics are from those by the images' own."""
+        with torch.no_grad():
+            kept = average.network(z)
+            own = copy.deepcopy(average.network).train()(z)
+        return float((kept - own).abs().mean())
+
+    before = mismatch()
+    recipe.settle(average.network)
+    assert not average.network.training
+    assert mismatch() < before / 3
 
 
 def test_size_is_another_name_of_crop(given: Given, tmp_path: Path) -> None:
