@@ -99,7 +99,7 @@ def read_image(
         >>> read_image("photo.jpg").shape  # doctest: +SKIP
         torch.Size([1, 3, 480, 640])
     """
-    backdrop = _parse_colour(background)
+    backdrop = parse_colour(background)
     return to_tensor(_laid_over(read_upright(path, max_pixels=max_pixels), backdrop))
 
 
@@ -124,7 +124,7 @@ def read_array(
         ImageError: as `read_image`.
         InputError: as `read_image`.
     """
-    backdrop = _parse_colour(background)
+    backdrop = parse_colour(background)
     pixels, _, orientation = _read(path, max_pixels, content)
     if pixels.alpha is None and isinstance(pixels.colour, Image.Image):
         return _orient(np.asarray(pixels.colour), orientation)
@@ -219,7 +219,12 @@ def check_max_pixels(max_pixels: int) -> None:
     whole("max_pixels", max_pixels)
 
 
-def _parse_colour(colour: str) -> Floats:
+def parse_colour(colour: str) -> Floats:
+    """The (3,) values in [0,1] of a background.
+
+    Raises:
+        InputError: it is not an opaque colour.
+    """
     try:
         channels = ImageColor.getrgb(colour)
     except (ValueError, AttributeError, TypeError):

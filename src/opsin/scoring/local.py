@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -62,18 +64,20 @@ def score_locally(
     skips = cache is not None and not scorer.also and not preparation.needs_both
     known = None if cache is None else cache.known if skips else _never
     reader = _Reader(pairs, preparation, known)
-    loader = DataLoader(
-        reader,
-        batch_size=None,
-        sampler=list(numbers),
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        prefetch_factor=_AHEAD if workers else None,
-        worker_init_fn=_ignore_interrupts if workers else None,
-        generator=torch.Generator(),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more than cores, if that is what is asked
+        loader = DataLoader(
+            reader,
+            batch_size=None,
+            sampler=list(numbers),
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            prefetch_factor=_AHEAD if workers else None,
+            worker_init_fn=_quiet if workers else None,
+            generator=torch.Generator(),
+        )
+        stream = iter(loader)
     waiting: dict[tuple[int | str, ...], list[Loaded]] = {}
-    stream = iter(loader)
     try:
         while True:
             try:
@@ -195,6 +199,10 @@ def _as_it_is(loaded: Any) -> Any:
     return loaded
 
 
-def _ignore_interrupts(_: int) -> None:
+def _quiet(_: int) -> None:
     # Ctrl-C goes to all processes of a terminal; the main one decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Codecs write to stderr past Python, whatever the error is turned into.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)

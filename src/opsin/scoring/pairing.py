@@ -73,8 +73,9 @@ def pair_folders(reference: str, distorted: Mapping[str, str], *, by: str = "nam
         made = {m: inside(distorted[m], keyed[name]) for m, keyed in found.items() if name in keyed}
         if made:
             pairs.append(Pair(name, inside(reference, path), made))
-    if not pairs:
-        raise _no_overlap(reference, references, distorted, found)
+    for method, keyed in found.items():
+        if not keyed.keys() & references.keys():
+            raise _no_overlap(reference, references, distorted[method], keyed)
     missing = {m: tuple(name for name in references if name not in keyed) for m, keyed in found.items()}
     paired = {m: {path for name, path in keyed.items() if name in references} for m, keyed in found.items()}
     extra = {m: tuple(path for path in theirs[m] if path not in paired[m]) for m in found}
@@ -217,18 +218,14 @@ def _keyed(paths: Iterable[str], key: Callable[[str], str | None], folder: str) 
     return dict(named)
 
 
-def _no_overlap(
-    reference: str, mine: Mapping[str, str], distorted: Mapping[str, str], theirs: Mapping[str, Mapping[str, str]]
-) -> InputError:
-    method, found = next(iter(theirs.items()))
-
+def _no_overlap(reference: str, mine: Iterable[str], folder: str, theirs: Iterable[str]) -> InputError:
     def some(names: Iterable[str]) -> str:
         few = sorted(names)
         return ", ".join(few[:_SHOWN]) + (" …" if len(few) > _SHOWN else "") if few else "none that fits the pattern"
 
     return InputError(
-        f"folders must have names in common, got {some(mine)} in '{reference}' and {some(found)} in "
-        f"'{distorted[method]}'. Give --pattern, e.g. {{name}}_sr, --pair-by order, or a manifest."
+        f"folders must have names in common, got {some(mine)} in '{reference}' and {some(theirs)} in '{folder}'. "
+        "Give --pattern, e.g. {name}_sr, --pair-by order, or a manifest."
     )
 
 

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 
+from opsin.checks import choice
 from opsin.errors import ImageError, InputError, OpsinError
-from opsin.images.reading import DEFAULT_MAX_PIXELS, read_array
-from opsin.images.resizing import resize, target_size
+from opsin.images.reading import DEFAULT_MAX_PIXELS, parse_colour, read_array
+from opsin.images.resizing import Size, resize, target_size
 from opsin.scoring.places import read_bytes
 from opsin.scoring.results import Pair
 
@@ -22,6 +24,8 @@ Pixels: TypeAlias = npt.NDArray[Any]
 """(H, W, 3): uint8, or float32 in [0,1]."""
 
 MATCH = "match"
+
+PILLOW_BILINEAR = "pillow-bilinear"
 
 
 @dataclass(frozen=True)
@@ -31,21 +35,27 @@ class Preparation:
     Attributes:
         resize: "" for nothing, "match" for a distorted image to its reference's size, or a size as
             `opsin.images.resize` takes it, for both.
-        crop: "" for nothing, "match" for the middle of both that both have, or a size, likewise, for the middle.
+        crop: "" for nothing, "match" for the middle of all images of a pair that all of them have, or a size, likewise.
         background: the colour behind transparent pixels.
         max_pixels: the most that a file may announce.
+        filter: of `resize`: "" for that of `opsin.images.resize`, "pillow-bilinear" for Pillow's, on 8 bits.
 
     Raises:
-        InputError: no such size.
+        InputError: no such size or colour.
+        ChoiceError: no such filter.
     """
 
     resize: str = ""
     crop: str = ""
     background: str = "white"
     max_pixels: int = DEFAULT_MAX_PIXELS
+    filter: str = ""
 
     def __post_init__(self) -> None:
-        """Check the sizes."""
+        """Check the sizes, the filter and the colour."""
+        parse_colour(self.background)
+        if self.filter:
+            choice("filter", self.filter, [PILLOW_BILINEAR])
         for size in (self.resize, self.crop):
             if size not in ("", MATCH):
                 target_size(size, 1, 1)
@@ -94,34 +104,41 @@ def load(
         known: whether the pixels of a reference, by its file's digest, are not needed; None if they are.
     """
     digest = ""
-    reference = None
+    reference: Pixels | None = None
     try:
         content = read_bytes(pair.reference)
         if known is not None:
             digest = hashlib.sha256(content).hexdigest()
-        if not (digest and known is not None and known(digest)):
-            reference = _decoded(pair.reference, preparation, content)
+        if known is None or not known(digest):
+            reference = _resized(_decoded(pair.reference, preparation, content), preparation, None)
+            if preparation.crop not in ("", MATCH):
+                reference = _cropped(reference, preparation.crop)
     except OpsinError as error:
         return Loaded(number, None, digest, {}, dict.fromkeys(pair.distorted, f"reference: {error}"))
     distorted: dict[str, Pixels] = {}
     errors: dict[str, str] = {}
-    original = reference
-    if reference is not None and not preparation.needs_both:
-        reference = _prepared(reference, preparation)
     for method, place in pair.distorted.items():
         try:
-            pixels = _decoded(place, preparation)
-            if preparation.needs_both and original is not None:
-                reference, pixels = matched(original, pixels, preparation)
-            else:
-                pixels = _prepared(pixels, preparation)
-            if reference is not None:
-                check_size(reference.shape[:2], pixels.shape[:2])
+            pixels = _resized(_decoded(place, preparation), preparation, reference)
+            distorted[method] = pixels if preparation.crop in ("", MATCH) else _cropped(pixels, preparation.crop)
         except OpsinError as error:
             errors[method] = str(error)
-        else:
-            distorted[method] = pixels
+    if preparation.crop == MATCH and reference is not None:
+        height, width = (min(sides) for sides in zip(*_sizes(reference, *distorted.values()), strict=True))
+        reference = middle(reference, height, width)
+        distorted = {method: middle(image, height, width) for method, image in distorted.items()}
+    if reference is not None:
+        for method in list(distorted):
+            try:
+                check_size(reference.shape[:2], distorted[method].shape[:2])
+            except InputError as error:
+                errors[method] = str(error)
+                del distorted[method]
     return Loaded(number, reference, digest, distorted, errors)
+
+
+def _sizes(*images: Pixels) -> list[tuple[int, int]]:
+    return [(image.shape[0], image.shape[1]) for image in images]
 
 
 def check_size(reference: Sequence[int], distorted: Sequence[int]) -> None:
@@ -151,31 +168,6 @@ def _decoded(place: str, preparation: Preparation, content: bytes | None = None)
     return read_array(place, background=preparation.background, max_pixels=preparation.max_pixels, content=content)
 
 
-def matched(reference: Pixels, distorted: Pixels, preparation: Preparation) -> tuple[Pixels, Pixels]:
-    """Both images as they are compared, where one is prepared by what the other is.
-
-    Raises:
-        ImageError: a middle of that size is not in them.
-    """
-    if preparation.resize == MATCH:
-        distorted = _resized(distorted, reference.shape[:2])
-    elif preparation.resize:
-        reference, distorted = (_resized(image, preparation.resize) for image in (reference, distorted))
-    if preparation.crop == MATCH:
-        height, width = (min(a, b) for a, b in zip(reference.shape[:2], distorted.shape[:2], strict=True))
-        return middle(reference, height, width), middle(distorted, height, width)
-    if preparation.crop:
-        reference, distorted = (_cropped(image, preparation.crop) for image in (reference, distorted))
-    return reference, distorted
-
-
-def _prepared(image: Pixels, preparation: Preparation) -> Pixels:
-    """An image, prepared by itself."""
-    if preparation.resize:
-        image = _resized(image, preparation.resize)
-    return _cropped(image, preparation.crop) if preparation.crop else image
-
-
 def _cropped(image: Pixels, size: str) -> Pixels:
     height, width = image.shape[:2]
     # A number alone is the side of a square.
@@ -191,11 +183,18 @@ def middle(image: Pixels, height: int, width: int) -> Pixels:
     return np.ascontiguousarray(image[top : top + height, left : left + width])
 
 
-def _resized(image: Pixels, size: str | tuple[int, int]) -> Pixels:
+def _resized(image: Pixels, preparation: Preparation, reference: Pixels | None) -> Pixels:
+    """An image brought to the size that is asked for; a reference has none."""
+    size: Size = preparation.resize
+    if size == MATCH:
+        size = "" if reference is None else _sizes(reference)[0]
     height, width = image.shape[:2]
-    if target_size(size, height, width) == (height, width):
+    if not size or (wanted := target_size(size, height, width)) == (height, width):
         return image
-    return resize(to_batch([image]).contiguous(), size)[0].permute(1, 2, 0).numpy()
+    if preparation.filter == PILLOW_BILINEAR:
+        octets = image if image.dtype == np.uint8 else np.rint(image * 255).astype(np.uint8)
+        return np.asarray(Image.fromarray(octets).resize((wanted[1], wanted[0]), Image.Resampling.BILINEAR))
+    return resize(to_batch([image]).contiguous(), wanted)[0].permute(1, 2, 0).numpy()
 
 
 def _floats(image: Pixels) -> Pixels:

@@ -94,20 +94,21 @@ class Scores:
         return self.values[:, self.methods.index(method), names.index(metric)]
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One for each pair and method that has an image, as tables have it.
+        """One for each pair and method that was measured or could not be, as tables have it.
 
         Keys: name, method, the metrics, error, reference, distorted, signature. A value that was not measured is None.
         """
         for number, pair in enumerate(self.pairs):
             for place, method in enumerate(self.methods):
-                if method not in pair.distorted:
+                found = [float(v) for v in self.values[number, place]]
+                error = self.errors.get((number, method))
+                if error is None and all(map(math.isnan, found)):
                     continue
-                found = (float(v) for v in self.values[number, place])
                 yield {
                     "name": pair.name,
                     "method": method,
                     **{m.name: None if math.isnan(v) else v for m, v in zip(self.metrics, found, strict=True)},
-                    "error": self.errors.get((number, method)),
+                    "error": error,
                     "reference": pair.reference,
                     "distorted": pair.distorted[method],
                     "signature": self.signature.id,

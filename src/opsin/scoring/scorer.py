@@ -71,7 +71,8 @@ class Scorer:
             raise InputError("losses must be one at least, got none. E.g. --loss vgg19-cosine.")
         if len(set(names)) < len(names):
             raise InputError(f"what is measured must be named once, got {', '.join(names)}. Leave one out.")
-        made = {label: make_loss(name) for label, name in zip(labels, losses, strict=True)}
+        with _same_numbers():  # some draw directions when they are made
+            made = {label: make_loss(name) for label, name in zip(labels, losses, strict=True)}
         self.loss = joined(made).to(self.device) if made else None
         self.also = tuple(also)
         self.metrics = (*(Metric(label) for label in labels), *(Metric(name, higher=True) for name in also))

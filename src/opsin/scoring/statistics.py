@@ -86,7 +86,7 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """As plain values; what is no number is None."""
         return {
-            "methods": {
+            "summary": {
                 method: {metric: _plain(asdict(spread)) for metric, spread in spreads.items()}
                 for method, spreads in self.spreads.items()
             },
@@ -169,7 +169,7 @@ def _compare(scores: Scores, metric: str, a: str, b: str, *, higher: bool) -> Co
     both = np.isfinite(first) & np.isfinite(second)
     if not both.any():
         return None
-    nearer = (first - second if higher else second - first)[both]  # above 0 where `a` is closer
+    nearer = first[both] - second[both] if higher else second[both] - first[both]  # above 0 where `a` is closer
     if nearer.mean() < 0:
         a, b, nearer = b, a, -nearer
     low, high = interval(nearer)
