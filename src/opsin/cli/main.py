@@ -18,7 +18,9 @@ from opsin.cli import (
     export,
     generate,
     info,
+    judge,
     losses,
+    score,
     stylize,
     train,
     translate,
@@ -31,6 +33,7 @@ from opsin.errors import OpsinError
 _ClickError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 _INTERRUPTED = 130
+_MERGE = "score merge"  # one word to typer, two to people
 
 app = typer.Typer(
     name="opsin",
@@ -43,6 +46,9 @@ app = typer.Typer(
     epilog="Each command has its own help: opsin compare --help",
 )
 app.command("compare")(compare.compare)
+app.command("judge")(judge.judge)
+app.command("score")(score.score)
+app.command(_MERGE)(score.merge)
 app.command("losses")(losses.losses)
 app.command("stylize")(stylize.stylize)
 app.add_typer(train.app, name="train")
@@ -79,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit status."""
     _mend_streams()
+    if arguments[:2] == _MERGE.split():
+        arguments = [_MERGE, *arguments[2:]]
     try:
         status = app(arguments or ["--help"], prog_name="opsin", standalone_mode=False)
         sys.stdout.flush()

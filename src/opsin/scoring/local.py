@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,10 +23,14 @@ from opsin.scoring.reading import Loaded, Preparation, check_size, load, to_batc
 from opsin.scoring.results import Pair, Scored
 from opsin.scoring.scorer import Scorer
 
-BATCH_PIXELS = 1_200_000
+BATCH_PIXELS = 600_000
 """Of the references of a batch, by default: more does not make a CPU faster."""
 
+Job = Callable[[], list[Scored]]
+"""Pairs that are computed together."""
+
 _WAITING = 16  # batches of sizes that may be begun at a time
+_MOST_STREAMS = 4
 _AHEAD = 4  # pairs that each process reads ahead
 
 
@@ -63,7 +71,19 @@ def score_locally(
     # References that PSNR and SSIM are of, or that others are prepared by, must be read in any case.
     skips = cache is not None and not scorer.also and not preparation.needs_both
     known = None if cache is None else cache.known if skips else _never
-    reader = _Reader(pairs, preparation, known)
+    streams = _streams(scorer, len(numbers))
+    # The reading processes are forked here, before there are threads.
+    with closing(_read(_Reader(pairs, preparation, known), numbers, workers)) as stream:
+        jobs = _jobs(stream, scorer, preparation, pairs, batch, cache)
+        yield from _measured(jobs, streams)
+
+
+def _read(reader: _Reader, numbers: Sequence[int], workers: int) -> Generator[Loaded, None, None]:
+    """Pairs, read ahead by processes.
+
+    Raises:
+        OpsinError: one was killed.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more than cores, if that is what is asked
         loader = DataLoader(
@@ -77,37 +97,76 @@ def score_locally(
             generator=torch.Generator(),
         )
         stream = iter(loader)
-    waiting: dict[tuple[int | str, ...], list[Loaded]] = {}
     try:
-        while True:
-            try:
-                loaded = next(stream)
-            except StopIteration:
-                break
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
-                    raise
-                raise OpsinError(
-                    "a process that reads images must live, got one that was killed, most likely for want of memory. "
-                    "The same command goes on; give it fewer --workers."
-                ) from error
-            if not loaded.distorted:
-                yield Scored(loaded.number, {}, loaded.errors)
-                continue
-            if cache is not None:
-                yield _score_cached(scorer, loaded, cache, pairs[loaded.number], preparation)
-                continue
+        yield from stream
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise OpsinError(
+            "a process that reads images must live, got one that was killed, most likely for want of memory. The same "
+            "command goes on; give it fewer --workers."
+        ) from error
+    finally:
+        del stream  # ends the processes
+
+
+def _jobs(
+    stream: Iterator[Loaded],
+    scorer: Scorer,
+    preparation: Preparation,
+    pairs: Sequence[Pair],
+    batch: int | None,
+    cache: TargetCache | None,
+) -> Iterator[Job]:
+    """What is to be computed together: pairs of one size and the same methods."""
+    waiting: dict[tuple[int | str, ...], list[Loaded]] = {}
+    for loaded in stream:
+        if not loaded.distorted:
+            yield partial(_nothing, loaded)
+        elif cache is not None:
+            yield partial(_score_cached, scorer, loaded, cache, pairs[loaded.number], preparation)
+        else:
             height, width = next(iter(loaded.distorted.values())).shape[:2]
             key = (height, width, *loaded.distorted)
             waiting.setdefault(key, []).append(loaded)
             if len(waiting[key]) >= (batch or max(1, BATCH_PIXELS // (height * width))):
-                yield from score_loaded(scorer, waiting.pop(key))
+                yield partial(score_loaded, scorer, waiting.pop(key))
             elif len(waiting) > _WAITING:
-                yield from score_loaded(scorer, waiting.pop(next(iter(waiting))))
-        for group in waiting.values():
-            yield from score_loaded(scorer, group)
+                yield partial(score_loaded, scorer, waiting.pop(next(iter(waiting))))
+    for group in waiting.values():
+        yield partial(score_loaded, scorer, group)
+
+
+def _measured(jobs: Iterator[Job], streams: int) -> Iterator[Scored]:
+    """What jobs find: several at a time, each on its share of the cores.
+
+    A network of several threads waits at each layer for the slowest of them, above all where others read images.
+    """
+    if streams == 1:
+        for job in jobs:
+            yield from job()
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // streams))
+    pool = ThreadPoolExecutor(streams, thread_name_prefix="opsin-score")
+    pending: deque[Future[list[Scored]]] = deque()
+    try:
+        for job in jobs:
+            pending.append(pool.submit(job))
+            if len(pending) > streams:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
     finally:
-        del stream  # ends the processes
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _streams(scorer: Scorer, count: int) -> int:
+    """How many batches are computed at a time."""
+    if scorer.device.type != "cpu" or scorer.draws:
+        return 1
+    return max(1, min(torch.get_num_threads(), _MOST_STREAMS, count // 2))
 
 
 def score_loaded(
@@ -163,20 +222,26 @@ def _said(error: Exception) -> str:
     raise error
 
 
-def _score_cached(scorer: Scorer, one: Loaded, cache: TargetCache, pair: Pair, preparation: Preparation) -> Scored:
+def _nothing(loaded: Loaded) -> list[Scored]:
+    return [Scored(loaded.number, {}, loaded.errors)]
+
+
+def _score_cached(
+    scorer: Scorer, one: Loaded, cache: TargetCache, pair: Pair, preparation: Preparation
+) -> list[Scored]:
     """Measure a pair by the targets that are kept of its reference, or keep them."""
     targets = cache.get(one.digest)
     if targets is None:
         if one.reference is None:  # there were some when the file was read
-            one = load(one.number, pair, preparation, known=_never)
+            one = load(one.number, pair, how, known=_never)
         if one.reference is None or not one.distorted:
-            return Scored(one.number, {}, one.errors)
+            return _nothing(one)
         try:
             targets = scorer.targets(to_batch([one.reference]))
         except OpsinError:
-            return score_loaded(scorer, [one])[0]
+            return score_loaded(scorer, [one])
         if targets is None:  # computed in tiles
-            return score_loaded(scorer, [one])[0]
+            return score_loaded(scorer, [one])
         cache.put(one.digest, targets)
     _, *size = next(iter(targets.sizes.values()))
     errors = dict(one.errors)
@@ -187,8 +252,8 @@ def _score_cached(scorer: Scorer, one: Loaded, cache: TargetCache, pair: Pair, p
             errors[method] = str(error)
     fitting = {method: image for method, image in one.distorted.items() if method not in errors}
     if not fitting:
-        return Scored(one.number, {}, errors)
-    return score_loaded(scorer, [one._replace(distorted=fitting, errors=errors)], targets=targets)[0]
+        return [Scored(one.number, {}, errors)]
+    return score_loaded(scorer, [one._replace(distorted=fitting, errors=errors)], targets=targets)
 
 
 def _never(_: str) -> bool:

@@ -45,6 +45,7 @@ class Scorer:
         metrics: what is measured, in order.
         loss: all losses as one; None where only `also` is measured.
         device: where it computes.
+        draws: whether a loss draws random numbers, so that one batch must be computed after another.
 
     Raises:
         ChoiceError: an unknown loss or metric.
@@ -74,6 +75,8 @@ class Scorer:
         with _same_numbers():  # some draw directions when they are made
             made = {label: make_loss(name) for label, name in zip(labels, losses, strict=True)}
         self.loss = joined(made).to(self.device) if made else None
+        terms = () if self.loss is None else self.loss.terms.values()
+        self.draws = any(hasattr(term.distance, "generator") for term in terms)
         self.also = tuple(also)
         self.metrics = (*(Metric(label) for label in labels), *(Metric(name, higher=True) for name in also))
 

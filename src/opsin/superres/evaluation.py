@@ -270,7 +270,7 @@ def ssim_y(x: Tensor, y: Tensor, *, shave: int = 0) -> Tensor:
 
     Reference: "Image quality assessment: from error visibility to structural similarity", Wang et al., 2004
     """
-    return ssim(_luma(x, shave), _luma(y, shave))[0]
+    return ssim(_luma(x, shave).double(), _luma(y, shave).double())[0]
 
 
 def enlarge(model: Model, small: Tensor) -> Tensor:

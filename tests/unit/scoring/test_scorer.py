@@ -137,3 +137,23 @@ def test_what_is_wrong(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "torchmetrics.functional.image", None)
     with pytest.raises(MissingExtraError, match=r"opsin\[score\]"):
         Scorer(["focal-frequency"], ["psnr"])
+
+
+@pytest.mark.parametrize("name", [n for n, listed in LOSSES.items() if listed.network in ("vgg19", "image")])
+def test_what_draws_is_known(name):
+    """Batches of other losses may be computed side by side."""
+    scorer = Scorer([name])
+    x, y = images(1, 80 if name == "fdl" else 48)
+    assert scorer.loss is not None
+    before = torch.get_rng_state()
+    scorer.loss.evaluate(x, **dict.fromkeys(scorer.loss.references, y))
+    assert scorer.draws or torch.equal(torch.get_rng_state(), before)
+
+
+def test_ssim_in_single_precision():
+    pytest.importorskip("torchmetrics", reason="extra 'score'")
+    from opsin.classical import ssim
+
+    for low, high in ((0.0, 1.0), (0.9, 0.902)):
+        x, y = (low + (high - low) * image for image in images(2, 64))
+        torch.testing.assert_close(ssim(x, y).double(), ssim(x.double(), y.double()), rtol=0, atol=1e-4)
