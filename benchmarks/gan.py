@@ -1,8 +1,8 @@
 """A projected discriminator beside an ordinary one: the same generator, the same number of images seen.
 
 Colour emoji of Google's Noto font, drawn here at 64 pixels, are learned at 32 by `opsin.training`, as `opsin train gan`
-does it: `projected` through EfficientNet-Lite0 at 64 pixels, `baseline` on the images themselves, all else equal but
-the betas of Adam. At each measured step the averaged generator makes as many images as there are emoji; their kernel
+does it: `projected` through EfficientNet-Lite0 at 64 pixels, with the features' moments matched, `baseline` on the
+images themselves, all else equal but the betas of Adam. At each measured step the averaged generator makes as many images as there are emoji; their kernel
 distance from the emoji is that of VGG-19's features, which neither was trained on.
 
     apt install fonts-noto-color-emoji
@@ -43,7 +43,10 @@ from opsin.training import Progress, RunFolder, train
 from opsin.training.data import resized
 
 DRAWN, SIZE, BATCH = 64, 32, 64
-RECIPES = {"baseline": {"network": "none"}, "projected": {"network": "efficientnet_lite0"}}
+RECIPES = {
+    "baseline": {"network": "none"},
+    "projected": {"network": "efficientnet_lite0", "matching": "moments", "matching_weight": 30.0},
+}
 MINUTES = 20
 POINTS = 5
 

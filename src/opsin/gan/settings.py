@@ -80,7 +80,7 @@ class GanSettings(Settings):
     beta2: float = 0.99
     mirror: bool = True
     matching: str = NONE
-    matching_weight: float = 1.0
+    matching_weight: float = 30.0
 
     def __post_init__(self) -> None:
         """Check what a single value can be wrong in.
