@@ -2,8 +2,9 @@
 
 Colour emoji of Google's Noto font, drawn here at 64 pixels, are learned at 32 by `opsin.training`, as `opsin train gan`
 does it: `projected` through EfficientNet-Lite0 at 64 pixels, with the features' moments matched, `baseline` on the
-images themselves, all else equal but the betas of Adam. At each measured step the averaged generator makes as many images as there are emoji; their kernel
-distance from the emoji is that of VGG-19's features, which neither was trained on.
+images themselves, all else equal but the betas of Adam. At each measured step the averaged generator makes as many
+images as there are emoji; their kernel distance from the emoji is that of VGG-19's features, which neither was trained
+on.
 
     apt install fonts-noto-color-emoji
     python benchmarks/gan.py [--seeds 3] [--steps 1200] [--work FOLDER] [--json out.json] [--pictures FOLDER]

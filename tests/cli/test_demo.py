@@ -17,7 +17,7 @@ from PIL import Image
 NAMES = ("blur", "noise", "jpeg", "shift", "colour")
 RANKING = {"ranking.png", "photo.png", *(f"{name}.png" for name in NAMES)}
 STYLIZED = ("stylized.png", "stylized-own-colours.png")
-FILES = RANKING | {"contact-sheet.png", "painting.png", *STYLIZED}
+FILES = RANKING | {"contact-sheet.png", "painting.png", "report.html", "parts", *STYLIZED}
 QUICK = ("--size", "48", "--steps", "2")
 
 
@@ -47,6 +47,10 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(image).astype(np.float64) / 255
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 def test_files(demo):
     folder, text = demo
     assert {p.name for p in folder.iterdir()} == FILES
@@ -57,6 +61,18 @@ def test_files(demo):
         assert len(figure.getcolors(1 << 24)) > 5000
     assert {pixels(folder / name).shape for name in RANKING - {"ranking.png"}} == {(300, 451, 3)}
     assert str(folder / "ranking.png") in text and str(folder / "contact-sheet.png") in text
+
+
+def test_report(demo):
+    """The page is of what `opsin score` finds in the folders beside it."""
+    folder, text = demo
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Five distortions of a photo, scored part by part" in page
+    assert page.count("data:image/webp") > 20
+    assert {p.name for p in (folder / "parts").iterdir()} == {"reference", *NAMES}
+    assert all(len(list(p.iterdir())) == 6 for p in (folder / "parts").iterdir())
+    (command,) = re.findall(r"^  (.*opsin score .*)$", text, re.MULTILINE)
+    assert "--csv" in command
 
 
 def test_stylized(demo, opsin):
@@ -82,10 +98,13 @@ def test_stylized(demo, opsin):
 def test_commands_to_go_on_with(demo, call):
     """The printed ones are ones that this program takes."""
     lines = [shlex.split(line)[1:] for line in demo[1].splitlines() if line.startswith("  ")]
-    assert [line[0] for line in lines] == ["compare", "stylize"]
+    assert [line[0] for line in lines] == ["compare", "score", "stylize"]
     assert call(*lines[0]).code == 0
-    lines[1][lines[1].index("-o") + 1] = "mine.png"
-    assert call(*lines[1], *QUICK).code == 0
+    lines[1][lines[1].index("--csv") + 1] = "scores.csv"
+    assert call(*lines[1]).code == 0
+    assert len(Path("scores.csv").read_text().splitlines()) == 13
+    lines[2][lines[2].index("-o") + 1] = "mine.png"
+    assert call(*lines[2], *QUICK).code == 0
     assert pixels(Path("mine.png")).shape == (32, 48, 3)
 
 
@@ -122,21 +141,21 @@ def test_compare_agrees_with_the_ranking(demo, call):
 
 def test_a_second_run_asks(demo, call):
     folder, _ = demo
-    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    before = contents(folder)
     call("demo", "-o", folder).refuses("ranking.png", "exists")
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert contents(folder) == before
 
 
 def test_a_second_run_with_overwrite(demo, opsin):
     """Is let, replaces what was there, and makes the same bytes."""
     folder, text = demo
-    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    before = contents(folder)
     (folder / "photo.png").write_bytes(b"spoilt")
     assert rankings(opsin("demo", "--output", folder, "--overwrite", *QUICK).succeeds()) == rankings(text)
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert contents(folder) == before
 
 
-@pytest.mark.parametrize("name", ["shift.png", "stylized.png", "contact-sheet.png"])
+@pytest.mark.parametrize("name", ["shift.png", "stylized.png", "contact-sheet.png", "report.html", "parts"])
 def test_one_file_in_the_way_is_enough(call, tmp_path, name):
     """Said before the work is done, and nothing of ours is left beside it."""
     (tmp_path / "out").mkdir()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opsin.report.ranking import Distorted
     from opsin.stylize import Progress
 
-_SHEET = "contact-sheet"
+_SHEET, _REPORT, _PARTS = "contact-sheet", "report.html", "parts"
 
 
 def demo(
@@ -37,11 +37,11 @@ def demo(
 ) -> None:
     """Show what perceptual losses do, in about a minute, with a photo of a cat.
 
-    Distorts the photo in five ways and ranks the results by pixels and by perception (ranking.png), then paints the
-    photo in the style of a painting (contact-sheet.png). All pictures are written as PNG to play with. Works offline,
-    with the bundled VGG-19.
+    Distorts the photo in five ways and ranks the results by pixels and by perception (ranking.png), scores them part by
+    part (report.html, a page for a browser), then paints the photo in the style of a painting (contact-sheet.png). All
+    pictures are written as PNG to play with. Works offline, with the bundled VGG-19.
     """
-    from opsin.files import check_writable
+    from opsin.files import atomic_path, check_writable
 
     photo_path = _sample_photo()
     if output.exists() and not output.is_dir():
@@ -53,8 +53,12 @@ def demo(
     names = ["ranking", "photo", *demonstration.DISTORTIONS, _SHEET, "painting", *demonstration.STYLES]
     paths = {name: output / f"{name}.png" for name in names}
     if output.is_dir():
-        for path in paths.values():
+        for path in (*paths.values(), output / _REPORT):
             check_writable(path, overwrite=overwrite)
+        if (output / _PARTS).exists() and not overwrite:
+            raise OpsinError(
+                f"output must be a new folder, got '{output / _PARTS}', which exists. Choose another or overwrite it."
+            )
     photo, items, figure = demonstration.run(photo_path)
     output.mkdir(parents=True, exist_ok=True)
     from opsin.images import save_pil, write_image
@@ -64,7 +68,13 @@ def demo(
         write_image(paths[item.name], item.image, overwrite=overwrite)
     save_pil(paths["ranking"], figure, overwrite=overwrite)
     _print_ranking(items)
-    print(f"wrote {paths['ranking']}: look at it while the photo is painted.", flush=True)
+    for name, images in demonstration.parts(photo, items).items():
+        (output / _PARTS / name).mkdir(parents=True, exist_ok=True)
+        for number, image in enumerate(images, start=1):
+            write_image(output / _PARTS / name / f"{number}.png", image, overwrite=True)
+    with atomic_path(output / _REPORT, overwrite=overwrite) as temporary:
+        temporary.write_text(demonstration.score_parts(output / _PARTS), encoding="utf-8")
+    print(f"wrote {paths['ranking']} and {output / _REPORT}: look at them while the photo is painted.", flush=True)
 
     began = time.monotonic()
     stylized = _stylize(photo, size, steps)
@@ -75,9 +85,11 @@ def demo(
         write_image(paths[name], result.image, overwrite=overwrite, metadata=made)
     save_pil(paths[_SHEET], stylized.sheet, overwrite=overwrite)
     print(f"wrote {paths[_SHEET]}, painted in {seconds:.0f} s: look at it too. Then try:")
-    mine = output / "mine.png"
+    mine, scores = output / "mine.png", output / "scores.csv"
+    methods = [output / _PARTS / name for name in ("blur", "jpeg")]
     for words in (
         ["compare", paths["photo"], paths["blur"]],
+        ["score", output / _PARTS / demonstration.REFERENCE, *methods, "--csv", scores],
         ["stylize", paths["photo"], "--style", paths["painting"], "-o", mine, "--size", 256, "--style-scale", 2],
     ):
         print(f"  {shlex.join([_command(), *map(str, words)])}")

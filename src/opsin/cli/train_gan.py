@@ -84,7 +84,7 @@ def gan(
             help="Also match the batch's features: moments, sliced-wasserstein, kernel or none.", show_default="none"
         ),
     ] = None,
-    matching_weight: Annotated[float | None, typer.Option(help="Its weight.", show_default="1")] = None,
+    matching_weight: Annotated[float | None, typer.Option(help="Its weight.", show_default="30")] = None,
     schedule: Schedule = None,
     warmup: Warmup = None,
     accumulate: Accumulate = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,9 +17,19 @@ from opsin.images import read_image
 from opsin.report.drawing import to_picture
 from opsin.report.painting import paint
 from opsin.report.ranking import Distorted, ranking_figure
+from opsin.report.score_report import score_report
 from opsin.report.sheet import contact_sheet
+from opsin.scoring.pairing import pair_folders
+from opsin.scoring.reading import Preparation
+from opsin.scoring.run import local_engine, score_pairs
+from opsin.scoring.scorer import Scorer
+from opsin.scoring.statistics import summarize
 from opsin.stylize import Progress, StylizeResult, stylize
 
+REFERENCE, LOSSES = "reference", ("vgg19-cosine", "focal-frequency")
+"""What the parts of the photo itself are called, and what they are scored by."""
+
+_ACROSS, _DOWN = 3, 2  # parts of the photo
 _CREDIT = "Photo: Chelsea the cat, by Stefan van der Walt (CC0), from scikit-image."
 
 
@@ -75,6 +85,37 @@ def run(photo_path: Path) -> tuple[torch.Tensor, list[Distorted], Image.Image]:
             mse = float((image - photo).square().mean())
             items.append(Distorted(name, image, mse, float(result.total), result.map))
     return photo, items, ranking_figure(photo, items, captions=(str(loss.signature), _CREDIT))
+
+
+def parts(photo: torch.Tensor, items: Sequence[Distorted]) -> dict[str, list[torch.Tensor]]:
+    """The photo and its distorted versions, cut into parts: what `opsin score` takes as folders.
+
+    Returns:
+        `REFERENCE` and the names of the distortions -> parts (1,3,h,w), row by row.
+    """
+    height, width = photo.shape[2] // _DOWN, photo.shape[3] // _ACROSS
+    images = {REFERENCE: photo, **{item.name: item.image for item in items}}
+    return {
+        name: [
+            image[..., y * height : (y + 1) * height, x * width : (x + 1) * width]
+            for y in range(_DOWN)
+            for x in range(_ACROSS)
+        ]
+        for name, image in images.items()
+    }
+
+
+def score_parts(folder: Path) -> str:
+    """The report of `opsin score` on folders of parts: a page.
+
+    Args:
+        folder: with a folder of images for `REFERENCE` and each distortion.
+    """
+    pairing = pair_folders(str(folder / REFERENCE), {name: str(folder / name) for name in DISTORTIONS})
+    scorer = Scorer(LOSSES)
+    scores = score_pairs(pairing, scorer, engine=local_engine(scorer, Preparation(), workers=0))
+    title = "Five distortions of a photo, scored part by part"
+    return score_report(scores, summarize(scores), Preparation(), scorer, title=title, notes=(_CREDIT,))
 
 
 STYLES: Mapping[str, Mapping[str, Any]] = MappingProxyType(

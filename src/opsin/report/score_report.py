@@ -38,7 +38,8 @@ def score_report(
     heats = [one.heat.flatten().numpy() for one in found if one.heat is not None]
     top = float(np.quantile(np.concatenate(heats), _BRIGHTEST)) if heats else 0.0
     shown = [_shown(one, top) for one in found]
-    return score_page(scores, summary, shown, title=title, heat_of=name, notes=notes)
+    said = (*notes, "All heat maps have one scale.") if heats else notes
+    return score_page(scores, summary, shown, title=title, heat_of=name, notes=said)
 
 
 def _shown(one: Pictures, top: float) -> Shown:

@@ -233,7 +233,7 @@ def _score_cached(
     targets = cache.get(one.digest)
     if targets is None:
         if one.reference is None:  # there were some when the file was read
-            one = load(one.number, pair, how, known=_never)
+            one = load(one.number, pair, preparation, known=_never)
         if one.reference is None or not one.distorted:
             return _nothing(one)
         try:
