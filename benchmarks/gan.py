@@ -150,7 +150,8 @@ def draw(folder: Path, runs: Sequence[Run], squares: Tensor, work: Path, note: s
     cells = [("emoji", grid(squares[chosen]))]
     for name in RECIPES:
         path = sorted(RunFolder(work / f"{name}-{runs[0].seed}").samples.glob("*.png"))[-1]
-        cells.append((f"{name}, {runs[0].curve[-1][0]:,} images seen".replace(",", " "), read_image(path)))
+        seen = f"{runs[0].curve[-1][0]:,}".replace(",", " ")
+        cells.append((f"{name}, {seen} images seen", read_image(path)))
     title = "Emoji, and what the two generators make of noise"
     sheet = contact_sheet(title, cells, columns=3, width=2 * cells[0][1].shape[-1], notes=[note])
     sheet.convert("RGB").save(folder / "gan-samples.jpg", quality=90)

@@ -1,4 +1,4 @@
-"""`opsin score` as a program: killed at random and gone on with, on many pairs, on a Ray cluster that loses a worker."""
+"""`opsin score` as a program: killed at random and gone on with, on many pairs, and on Ray when a worker is lost."""
 
 from __future__ import annotations
 

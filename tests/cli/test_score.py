@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -294,3 +295,15 @@ def test_interrupted_and_gone_on_with(start, call, data):
     assert (data / "o.csv").read_text() == (data / "other.csv").read_text()
     assert not journal.exists()
     assert not list(data.glob(".*"))
+
+
+def test_folders_in_an_archive(call, data):
+    """Places that fsspec opens."""
+    with zipfile.ZipFile(data / "all.zip", "w") as archive:
+        for path in sorted(data.rglob("*.png")):
+            archive.write(path, path.relative_to(data))
+    call("score", "zip://ref::all.zip", "zip://near::all.zip", *FAST, "--csv", "zip.csv").succeeds()
+    call("score", "ref", "near", *FAST, "--csv", "plain.csv").succeeds()
+    for zipped, plain in zip(rows(data / "zip.csv"), rows(data / "plain.csv"), strict=True):
+        assert (zipped["name"], zipped["focal-frequency"]) == (plain["name"], plain["focal-frequency"])
+    call("score", "nosuch://a", "near", *FAST).refuses("one that fsspec can read, got 'nosuch://a'")
