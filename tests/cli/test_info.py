@@ -93,4 +93,4 @@ def test_every_extra_is_known():
     extras = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert set(EXTRAS) == set(extras) - {"dev"}
     for extra, distribution in EXTRAS.items():
-        assert re.split("[>=<~]", extras[extra][0])[0] == distribution
+        assert re.split(r"[>=<~\[]", extras[extra][0])[0] == distribution

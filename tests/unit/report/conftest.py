@@ -47,6 +47,13 @@ class Browser:
         """What a function's body returns in the page; its arguments are `values`."""
         return self._ask("POST", "/execute/sync", {"script": script, "args": list(values)})
 
+    def until(self, script: str, wanted: Any) -> None:
+        """Wait for what a function's body returns to be `wanted`: for what the browser does in its own time."""
+        end = time.monotonic() + 10
+        while (found := self.run(script)) != wanted:
+            assert time.monotonic() < end, f"{found} is not {wanted}"
+            time.sleep(0.02)
+
     def press(self, key: str) -> None:
         """A key, as the reader presses it; see W3C WebDriver for those without a letter."""
         keys = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]

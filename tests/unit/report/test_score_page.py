@@ -477,7 +477,7 @@ def test_one_picture_large(opened: Open, width: int) -> None:
     assert browser.run("return document.querySelector('#large input').value") == "51"
     browser.press("\ue00c")  # Escape
     assert not browser.run(is_open)
-    assert browser.run("return document.activeElement.closest('.card').dataset.pair") == "2"
+    browser.until("return document.activeElement.closest('.card')?.dataset.pair", "2")
     browser.run("document.querySelector('#rows .open').click()")
     assert browser.run(said) == ["1 of 6", "p0.png", "alpha"]
     assert browser.errors() == []
