@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -61,13 +63,38 @@ def ray_engine(
     def engine(pairs: Sequence[Pair], numbers: Sequence[int]) -> Iterator[Scored]:
         if not numbers:
             return
-        actors = _begin(ray, address, workers, device)
-        try:
-            yield from _stream(ray, pairs, numbers, losses, also, preparation, device, actors, size)
-        finally:
-            ray.shutdown()
+        with _only_python_says():
+            actors = _begin(ray, address, workers, device)
+            try:
+                yield from _stream(ray, pairs, numbers, losses, also, preparation, device, actors, size)
+            finally:
+                ray.shutdown()
 
     return engine
+
+
+@contextmanager
+def _only_python_says() -> Iterator[None]:
+    """Within it, what Ray writes to stderr past Python is dropped: of lost actors, which it mends by itself."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    before = sys.stderr
+    try:
+        on_2 = before.fileno() == 2
+    except (OSError, ValueError):  # a stream of its own
+        on_2 = False
+    try:
+        with open(kept, "w", buffering=1, closefd=False, encoding=before.encoding, errors=before.errors) as stream:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+            if on_2:
+                sys.stderr = stream
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        sys.stderr = before
 
 
 def _stream(
@@ -186,7 +213,6 @@ def _last_line(error: BaseException) -> str:
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would send statistics to its makers
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it mends by itself is not for stderr
     try:
         import ray
         import ray.data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from opsin.errors import InputError, OpsinError
+from opsin.interruption import obey_main_process
 from opsin.results import Targets
 from opsin.scoring.cache import TargetCache
 from opsin.scoring.reading import Loaded, Preparation, check_size, load, to_batch
@@ -29,6 +29,7 @@ BATCH_PIXELS = 600_000
 Job = Callable[[], list[Scored]]
 """Pairs that are computed together."""
 
+_MOST_PAIRS = 256  # of a batch by default: results of small images come soon, too
 _WAITING = 16  # batches of sizes that may be begun at a time
 _MOST_STREAMS = 4
 _AHEAD = 4  # pairs that each process reads ahead
@@ -93,7 +94,7 @@ def _read(reader: _Reader, numbers: Sequence[int], workers: int) -> Generator[Lo
             num_workers=workers,
             collate_fn=_as_it_is,
             prefetch_factor=_AHEAD if workers else None,
-            worker_init_fn=_quiet if workers else None,
+            worker_init_fn=_start_reader if workers else None,
             generator=torch.Generator(),
         )
         stream = iter(loader)
@@ -129,12 +130,17 @@ def _jobs(
             height, width = next(iter(loaded.distorted.values())).shape[:2]
             key = (height, width, *loaded.distorted)
             waiting.setdefault(key, []).append(loaded)
-            if len(waiting[key]) >= (batch or max(1, BATCH_PIXELS // (height * width))):
+            if len(waiting[key]) >= (batch or _fitting(height * width)):
                 yield partial(score_loaded, scorer, waiting.pop(key))
             elif len(waiting) > _WAITING:
                 yield partial(score_loaded, scorer, waiting.pop(next(iter(waiting))))
     for group in waiting.values():
         yield partial(score_loaded, scorer, group)
+
+
+def _fitting(pixels: int) -> int:
+    """How many pairs of so many pixels are computed together by default."""
+    return max(1, min(BATCH_PIXELS // pixels, _MOST_PAIRS))
 
 
 def _measured(jobs: Iterator[Job], streams: int) -> Iterator[Scored]:
@@ -264,9 +270,8 @@ def _as_it_is(loaded: Any) -> Any:
     return loaded
 
 
-def _quiet(_: int) -> None:
-    # Ctrl-C goes to all processes of a terminal; the main one decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _start_reader(_: int) -> None:
+    obey_main_process()
     # Codecs write to stderr past Python, whatever the error is turned into.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -16,7 +16,7 @@ RESAMPLES = 2000
 """Of the bootstrap and of the test; always drawn from the same seed."""
 
 CONFIDENCE = 0.95
-_CHUNK = 4_000_000  # numbers drawn at once
+_CHUNK = 500_000  # numbers drawn at once
 
 Values = npt.NDArray[np.float64]
 

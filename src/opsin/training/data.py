@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from opsin.errors import ImageError, InputError
 from opsin.images import read_image
 from opsin.images.listing import find_images
+from opsin.interruption import obey_main_process
 from opsin.training.cache import ImageCache, opened
 
 
@@ -246,7 +246,7 @@ def batches(  # one of `processes` that share a step's images
         batch_sampler=parts,
         num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=_ignore_interrupts if workers else None,
+        worker_init_fn=_start_reader if workers else None,
         generator=torch.Generator(),  # or it would draw from the one that the steps draw from
     )
     return iter(loader)
@@ -257,9 +257,8 @@ def _collate(samples: Sequence[Sample]) -> Batch:
     return Batch(stacked([sample.images for sample in samples]), skipped)
 
 
-def _ignore_interrupts(_: int) -> None:
-    # Ctrl-C goes to all processes of a terminal; the main one decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _start_reader(_: int) -> None:
+    obey_main_process()
 
 
 class Skipped:
