@@ -163,8 +163,9 @@ def test_kept_colours_are_kept(clip: Path, painting: Tensor, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("loss", ["gatys", "sliced-wasserstein"])
 def test_interrupted_and_resumed_gives_the_same_pixels(clip: Path, painting: Tensor, tmp_path: Path, loss: str) -> None:
-    # The random losses want taps of VGG-19.
-    options = {**TINY, "loss": loss, "net": "vgg19", "keep_frames": True}
+    # The random losses want taps of VGG-19. Of its deepest maps on 24 pixels, 1×1, oneDNN's gradient is on some
+    # processors not the same twice, given the same bits.
+    options = {**TINY, "start": 36, "loss": loss, "net": "vgg19", "keep_frames": True}
     stylize_video(clip, painting, tmp_path / "whole.mp4", **options)
 
     stopped = stylize_video(clip, painting, tmp_path / "out.mp4", callback=lambda p: p.frame == 2, **options)
