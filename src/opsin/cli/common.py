@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsin._version import __version__
+from opsin.stderr import without_stderr
 
 if TYPE_CHECKING:
     from opsin.stylize import StylizeResult
@@ -19,20 +18,8 @@ if TYPE_CHECKING:
 @contextmanager
 def quiet_codecs() -> Iterator[None]:
     """Keep stderr for our one line: libtiff writes there past Python, whatever the error is turned into."""
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # the caller closed it
+    with without_stderr():
         yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def how_it_was_made(result: StylizeResult, photo: Path, style: Sequence[Path]) -> dict[str, str]:

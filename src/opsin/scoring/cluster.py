@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from itertools import groupby
 from typing import Any
 
@@ -22,6 +22,7 @@ from opsin.scoring.reading import Loaded, Preparation, load
 from opsin.scoring.results import Pair, Scored
 from opsin.scoring.run import Engine, default_workers
 from opsin.scoring.scorer import Scorer
+from opsin.stderr import without_stderr
 
 _BATCH = 8
 _BLOCK = 64  # pairs in a block: what is done anew when a machine is lost
@@ -76,25 +77,17 @@ def ray_engine(
 @contextmanager
 def _only_python_says() -> Iterator[None]:
     """Within it, what Ray writes to stderr past Python is dropped: of lost actors, which it mends by itself."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    before = sys.stderr
-    try:
-        on_2 = before.fileno() == 2
-    except (OSError, ValueError):  # a stream of its own
-        on_2 = False
-    try:
-        with open(kept, "w", buffering=1, closefd=False, encoding=before.encoding, errors=before.errors) as stream:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 2)
-            os.close(nowhere)
-            if on_2:
-                sys.stderr = stream
+    own = sys.stderr is not sys.__stderr__  # a stream of the caller's needs nothing
+    encoding, errors = sys.stderr.encoding, sys.stderr.errors
+    with without_stderr() as kept:
+        if own or kept is None:
             yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        sys.stderr = before
+            return
+        with (
+            open(kept, "w", buffering=1, closefd=False, encoding=encoding, errors=errors) as stream,
+            redirect_stderr(stream),
+        ):
+            yield
 
 
 def _stream(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -22,13 +21,12 @@ from opsin.scoring.cache import TargetCache
 from opsin.scoring.reading import Loaded, Preparation, check_size, load, to_batch
 from opsin.scoring.results import Pair, Scored
 from opsin.scoring.scorer import Scorer
-
-BATCH_PIXELS = 600_000
-"""Of the references of a batch, by default: more does not make a CPU faster."""
+from opsin.stderr import drop_stderr
 
 Job = Callable[[], list[Scored]]
 """Pairs that are computed together."""
 
+_BATCH_PIXELS = 600_000  # of the references of a batch by default: more does not make a CPU faster
 _MOST_PAIRS = 256  # of a batch by default: results of small images come soon, too
 _WAITING = 16  # batches of sizes that may be begun at a time
 _MOST_STREAMS = 4
@@ -62,7 +60,7 @@ def score_locally(
         numbers: of those that are to be measured.
         scorer: what is measured.
         preparation: what is done to images before.
-        batch: pairs at once; None for as many as `BATCH_PIXELS` allows.
+        batch: pairs at once; None for what `default_batch` says.
         workers: processes that read; 0 reads in this one.
         cache: of what losses need of references; each pair is then computed by itself.
 
@@ -130,7 +128,7 @@ def _jobs(
             height, width = next(iter(loaded.distorted.values())).shape[:2]
             key = (height, width, *loaded.distorted)
             waiting.setdefault(key, []).append(loaded)
-            if len(waiting[key]) >= (batch or _fitting(height * width)):
+            if len(waiting[key]) >= (batch or default_batch(height * width)):
                 yield partial(score_loaded, scorer, waiting.pop(key))
             elif len(waiting) > _WAITING:
                 yield partial(score_loaded, scorer, waiting.pop(next(iter(waiting))))
@@ -138,9 +136,9 @@ def _jobs(
         yield partial(score_loaded, scorer, group)
 
 
-def _fitting(pixels: int) -> int:
+def default_batch(pixels: int) -> int:
     """How many pairs of so many pixels are computed together by default."""
-    return max(1, min(BATCH_PIXELS // pixels, _MOST_PAIRS))
+    return max(1, min(_BATCH_PIXELS // pixels, _MOST_PAIRS))
 
 
 def _measured(jobs: Iterator[Job], streams: int) -> Iterator[Scored]:
@@ -273,6 +271,4 @@ def _as_it_is(loaded: Any) -> Any:
 def _start_reader(_: int) -> None:
     obey_main_process()
     # Codecs write to stderr past Python, whatever the error is turned into.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    drop_stderr()
