@@ -14,16 +14,16 @@ from opsin.published.lpips import TAPS, linear_heads
 warnings.filterwarnings("ignore", module="torchvision")  # peers ask it in ways that it deprecates
 
 
-def trunk() -> dict[str, torch.Tensor]:
-    """VGG-16's convolutions, random, the same for all."""
-    network = opsin.VGG("vgg16", weights="random").__dict__["_network"]
-    return {k: v.contiguous() for k, v in network.state_dict().items()}
+def trunk(network: str = "vgg16") -> dict[str, torch.Tensor]:
+    """A network's convolutions, random, the same for all."""
+    made = opsin.make_extractor(network, "random").__dict__["_network"]
+    return {k: v.contiguous() for k, v in made.state_dict().items()}
 
 
-def load_trunk(module: torch.nn.Module) -> None:
+def load_trunk(module: torch.nn.Module, network: str = "vgg16") -> None:
     """Put the common weights into a peer's convolutions, which are in the order in which they run."""
-    convolutions = [m for m in module.modules() if isinstance(m, torch.nn.Conv2d) and m.weight.shape[2] == 3]
-    tensors = list(trunk().values())[: 2 * len(convolutions)]
+    convolutions = [m for m in module.modules() if isinstance(m, torch.nn.Conv2d) and m.weight.shape[2] > 1]
+    tensors = list(trunk(network).values())[: 2 * len(convolutions)]
     for conv, weight, bias in zip(convolutions, tensors[::2], tensors[1::2], strict=True):
         conv.weight.data.copy_(weight)
         conv.bias.data.copy_(bias)

@@ -25,13 +25,14 @@ from typing import Any
 import numpy as np
 import torch
 from measuring import rounds
+from peers import load_trunk, trunk
 from PIL import Image
 from revision import revision
 from safetensors.torch import save_file
 
 import opsin
 from opsin.report.environment import machine, versions
-from opsin.scoring.local import BATCH_PIXELS
+from opsin.scoring.local import default_batch
 from opsin.scoring.pairing import pair_folders
 from opsin.scoring.reading import Preparation
 from opsin.scoring.run import local_engine, score_pairs
@@ -62,27 +63,11 @@ def make_images(folder: Path, count: int, size: int) -> None:
             Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / name / f"{i:03d}.png")
 
 
-def seeded_weights(folder: Path) -> Path:
-    """AlexNet's convolutions, random: speed does not depend on them."""
-    network = opsin.AlexNet("random").__dict__["_network"]
-    file = folder / "alexnet.safetensors"
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, file)
-    return file
-
-
-def peer_model(weights: Path) -> torch.nn.Module:
+def peer_model() -> torch.nn.Module:
     import lpips
-    from safetensors.torch import load_file
 
     model = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-    tensors = list(load_file(weights).values())
-    convolutions = [m for m in model.net.modules() if isinstance(m, torch.nn.Conv2d)]
-    state = load_file(weights)
-    names = sorted({name.rsplit(".", 1)[0] for name in state}, key=lambda name: int(name.split(".")[-1]))
-    assert len(names) == len(convolutions) == len(tensors) // 2
-    for conv, name in zip(convolutions, names, strict=True):
-        conv.weight.data.copy_(state[f"{name}.weight"])
-        conv.bias.data.copy_(state[f"{name}.bias"])
+    load_trunk(model.net, "alexnet")
     return model
 
 
@@ -109,7 +94,7 @@ def ours(folder: Path, methods: Sequence[str], scorer: Scorer, workers: int | No
 
 def bare(pixels: torch.Tensor, run: Callable[[torch.Tensor], Any]) -> None:
     """The network on all images, in batches of opsin's size."""
-    many = max(1, BATCH_PIXELS // (pixels.shape[-1] * pixels.shape[-2]))
+    many = default_batch(pixels.shape[1] * pixels.shape[2])
     with torch.inference_mode():
         for part in pixels.split(many):
             run(part.float().div_(255).permute(0, 3, 1, 2))
@@ -132,11 +117,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make_images(folder, args.pairs, args.size)
-        weights = seeded_weights(folder)
+        weights = folder / "alexnet.safetensors"
+        save_file(trunk("alexnet"), weights)
         loss = folder / "lpips.yaml"
         opsin.published.lpips("alex", weights=weights).to_yaml(loss)
         scorer = Scorer([str(loss)])
-        model = peer_model(weights)
+        model = peer_model()
         network = opsin.AlexNet(weights)
         from torchvision.models import alexnet
 
