@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from opsin.images import write_image
+from opsin.images import read_image, write_image
 
 av = pytest.importorskip("av", reason="extra 'video'")
 pytest.importorskip("cv2", reason="extra 'video'")
@@ -73,6 +73,13 @@ def test_a_clip_with_sound(opsin, tmp_path, film):
     made = json.loads(described["comment"])
     assert made["settings"]["size"] == 40 and "vgg11 random" in made["signature"]
     assert {p.name for p in tmp_path.iterdir()} == {"painting.png", "clip.mp4", "heard.mov", "out.mp4"}
+
+
+def test_frames_stay_where_that_is_asked_for(call, tmp_path):
+    assert call("stylize", "clip.mp4", "-o", "out.mp4", "--keep-frames", *PAINT).code == 0
+    kept = sorted((tmp_path / "out-frames").glob("*.png"))
+    assert len(kept) == FRAMES
+    assert {read_image(path).shape for path in kept} == {(1, 3, 30, 40)}
 
 
 def test_sound_that_does_not_fit_is_left_out_and_that_is_said(call, tmp_path, film):

@@ -14,7 +14,7 @@ from opsin.errors import InputError
 
 # Options, by the names of `stylize`'s parameters, that mean something to one way alone, and all that --model takes.
 _OF_PICTURES = {"regions", "style_regions", "preview", "checkpoint", "checkpoint_every"}
-_OF_CLIPS = {"temporal_weight"}
+_OF_CLIPS = {"temporal_weight", "keep_frames"}
 _OF_MODELS = {"photo", "output", "model", "size", "device", "overwrite"}
 
 
@@ -85,6 +85,9 @@ def stylize(
     temporal_weight: Annotated[
         float, typer.Option(help="Of a clip: how strongly frames are held to the previous ones.")
     ] = 1.0,
+    keep_frames: Annotated[
+        bool, typer.Option("--keep-frames", help="Of a clip: leave its frames as PNG files in OUTPUT-frames.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Begin even if memory is said not to do.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
 ) -> None:
@@ -128,6 +131,7 @@ def stylize(
             device=device,
             settings={**settings, "init": init},
             temporal_weight=temporal_weight,
+            keep_frames=keep_frames,
             resume=resume,
             force=force,
             overwrite=overwrite,

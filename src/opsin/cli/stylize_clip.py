@@ -40,7 +40,8 @@ def paint_clip(
         style_weights: of the paintings, in proportion.
         device: where to compute, as the user names it.
         settings: of `opsin.stylize.Settings`.
-        options: `temporal_weight`, `resume`, `overwrite` and `force` of `opsin.stylize.video.stylize_video`.
+        options: `temporal_weight`, `keep_frames`, `resume`, `overwrite` and `force` of
+            `opsin.stylize.video.stylize_video`.
     """
     from opsin.devices import find_device
     from opsin.images import read_image
