@@ -138,7 +138,7 @@ class Normalize(nn.Module):
         if self.mean is not None:
             x = x - self.mean
         if self.std is not None:
-            x = x / self.std
+            x = x / self.std if self.mean is None else x.div_(self.std)  # what is ours already needs no second map
         return x
 
 

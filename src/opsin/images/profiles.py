@@ -40,7 +40,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         return _apply(image, lab)
     found = _transform(profile, image.mode) if profile else None
     if found is None:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     mode, transform = found
     return _apply(image.convert(mode), transform)
 

@@ -21,6 +21,7 @@ from PIL import Image, ImageColor
 from opsin.checks import whole
 from opsin.errors import ImageError, InputError, OpsinError
 from opsin.images.decoding import Floats, Pixels, decode
+from opsin.images.png import decode_plain
 from opsin.images.profiles import changes_pixels, to_srgb
 
 DEFAULT_MAX_PIXELS = 89_478_485
@@ -118,13 +119,19 @@ def read_array(
         path: the file, or what it is called.
         background: see `read_image`.
         max_pixels: see `read_image`.
-        content: the file's bytes, where they are at hand already; then nothing is read of `path`.
+        content: the file's bytes, where they are at hand already; then nothing is read of `path`, and plain PNG is
+            decoded by kornia-rs if that is installed.
 
     Raises:
         ImageError: as `read_image`.
         InputError: as `read_image`.
     """
     backdrop = parse_colour(background)
+    check_max_pixels(max_pixels)
+    # Beyond the default Pillow has a say, see `read_image`.
+    plain = None if content is None else decode_plain(content, min(max_pixels, DEFAULT_MAX_PIXELS))
+    if plain is not None:
+        return plain
     pixels, _, orientation = _read(path, max_pixels, content)
     if pixels.alpha is None and isinstance(pixels.colour, Image.Image):
         return _orient(np.asarray(pixels.colour), orientation)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from opsin.errors import InputError, OpsinError
 from opsin.interruption import obey_main_process
@@ -21,6 +21,7 @@ from opsin.scoring.cache import TargetCache
 from opsin.scoring.reading import Loaded, Preparation, check_size, load, to_batch
 from opsin.scoring.results import Pair, Scored
 from opsin.scoring.scorer import Scorer
+from opsin.scoring.sharing import Arena, Place
 from opsin.stderr import drop_stderr
 
 Job = Callable[[], list[Scored]]
@@ -31,16 +32,27 @@ _MOST_PAIRS = 256  # of a batch by default: results of small images come soon, t
 _WAITING = 16  # batches of sizes that may be begun at a time
 _MOST_STREAMS = 4
 _AHEAD = 4  # pairs that each process reads ahead
+_SHARED = 128 << 20  # bytes for images that each process has read; what finds no room takes the slow way
 
 
-class _Reader(Dataset[Loaded]):
-    """Pairs by number, as the reading processes have them."""
+class _Reader(Dataset[tuple[int, Loaded]]):
+    """Pairs by number, as the reading processes have them: the process, and the pair with its images in its arena."""
 
     def __init__(self, pairs: Sequence[Pair], preparation: Preparation, known: Callable[[str], bool] | None) -> None:
         self.pairs, self.preparation, self.known = pairs, preparation, known
+        self.arenas: list[Arena] = []
 
-    def __getitem__(self, number: int) -> Loaded:
-        return load(number, self.pairs[number], self.preparation, known=self.known)
+    def __getitem__(self, number: int) -> tuple[int, Loaded]:
+        loaded = load(number, self.pairs[number], self.preparation, known=self.known)
+        process = get_worker_info()
+        if process is None:
+            return 0, loaded
+        arena = self.arenas[process.id]
+        return process.id, loaded.with_images(lambda image: arena.put(image) or image)
+
+    def taken(self, process: int, loaded: Loaded) -> Loaded:
+        """A pair of a process with its images."""
+        return loaded.with_images(lambda image: self.arenas[process].take(image) if isinstance(image, Place) else image)
 
 
 def score_locally(
@@ -83,6 +95,7 @@ def _read(reader: _Reader, numbers: Sequence[int], workers: int) -> Generator[Lo
     Raises:
         OpsinError: one was killed.
     """
+    reader.arenas = [Arena(_SHARED) for _ in range(workers)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more than cores, if that is what is asked
         loader = DataLoader(
@@ -97,7 +110,8 @@ def _read(reader: _Reader, numbers: Sequence[int], workers: int) -> Generator[Lo
         )
         stream = iter(loader)
     try:
-        yield from stream
+        for process, loaded in stream:
+            yield reader.taken(process, loaded)
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

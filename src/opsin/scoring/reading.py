@@ -87,6 +87,13 @@ class Loaded(NamedTuple):
     distorted: Mapping[str, Pixels]
     errors: Mapping[str, str]
 
+    def with_images(self, change: Callable[[Any], Any]) -> Loaded:
+        """The same, with what `change` makes of each image in its place."""
+        reference = None if self.reference is None else change(self.reference)
+        return self._replace(
+            reference=reference, distorted={method: change(image) for method, image in self.distorted.items()}
+        )
+
 
 def load(
     number: int,

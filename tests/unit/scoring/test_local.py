@@ -59,6 +59,14 @@ def test_neither_batches_nor_workers_matter(folders, scorer, options):
     )
 
 
+def test_images_that_find_no_room_to_be_handed_over_in(folders, scorer, monkeypatch):
+    pairing = pair_folders(*folders(7, size=(40, 36)))
+    expected = values(measure(pairing, scorer, workers=0))
+    torch.testing.assert_close(values(measure(pairing, scorer, workers=2)), expected, rtol=1e-6, atol=0)
+    monkeypatch.setattr(local, "_SHARED", 1)
+    torch.testing.assert_close(values(measure(pairing, scorer, workers=2)), expected, rtol=1e-6, atol=0)
+
+
 def test_sizes_that_alternate(folders, scorer, write, monkeypatch):
     """Pairs of one size wait for each other, though not without end."""
     monkeypatch.setattr(local, "_WAITING", 2)
