@@ -159,3 +159,7 @@ def test_a_clip_interrupted_and_resumed(studio: Path, wait_for: Callable[..., No
     assert len(resumed) == 6 and resumed == uninterrupted
     with av.open(str(studio / "out.mp4")) as container:
         assert len(list(container.decode(video=0))) == 6
+    (studio / "out.mp4").unlink()
+    code, out, err = run(studio, "clip.mp4", "-o", "out.mp4", "--resume")
+    assert (code, out) == (0, "wrote out.mp4, 6 frames of 48x36\n"), err
+    assert not (studio / "out-frames").exists()

@@ -64,7 +64,8 @@ def test_room_is_found_between_others():
     places = [arena.put(image(2)) for _ in range(3)]
     assert [place and place.start for place in places] == [0, 2 * BLOCK, 4 * BLOCK]
     assert arena.put(image(0.1)) is None
-    arena.take(places[1])  # type: ignore[arg-type]
+    assert places[1] is not None
+    arena.take(places[1])
     assert arena.put(image(2.5)) is None
     found = arena.put(image(1))
     assert found is not None and found.start == 2 * BLOCK
