@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opsin._native.convolution import ALGORITHMS, algorithm, convolve, filters_of
 from opsin._native.heads import takes_unit_l2, unit_l2
-from opsin._native.library import available, why_not
+from opsin._native.library import available, map_for, new_map, why_not
 from opsin._native.pooling import pool
 
 __all__ = [
@@ -13,6 +13,8 @@ __all__ = [
     "available",
     "convolve",
     "filters_of",
+    "map_for",
+    "new_map",
     "pool",
     "takes_unit_l2",
     "unit_l2",

@@ -177,7 +177,7 @@ def convolution(x: Tensor, packed: Tensor, weight: Tensor, *, bias: Tensor | Non
     bias = None if bias is None else bias.contiguous()
     n, c, h, w = x.shape
     channels = weight.shape[0]
-    y = _new_map((n, channels, h, w))
+    y = new_map((n, channels, h, w))
     clipped = torch.empty((n, h, w, bit_bytes(channels)) if relu else 0, dtype=torch.uint8)
     threads = torch.get_num_threads()
     tensors = *map(_address, (x, packed, bias, y)), _address(clipped) if relu else None
@@ -198,7 +198,7 @@ def convolution_backward(grad: Tensor, packed: Tensor, weight: Tensor, *, clippe
     clipped = None if clipped is None else clipped.contiguous()
     n, _, h, w = grad.shape
     out, channels = weight.shape[:2]
-    dx = _new_map((n, channels, h, w))
+    dx = new_map((n, channels, h, w))
     threads = torch.get_num_threads()
     if is_narrow(weight):
         work = _work(threads * lib.opsin_narrow_backward_work_size(w, channels, out))
@@ -230,7 +230,7 @@ def unit_l2_backward(grad: Tensor, x: Tensor, y: Tensor, weights: Tensor | None,
     grad, x, y = grad.contiguous(), _channels_side_by_side(x), _channels_side_by_side(y)
     weights = None if weights is None else weights.contiguous()
     n, c, h, w = x.shape
-    dx = _new_map(x.shape)
+    dx = new_map(x.shape)
     tensors = (grad.data_ptr(), *_map(x), *_map(y), _address(weights), eps, dx.data_ptr())
     lib.opsin_unit_l2_backward(*tensors, n, h, w, c, torch.get_num_threads())
     return dx
@@ -244,7 +244,7 @@ def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
     lib = _library()
     n, c, h, w = x.shape
     x = x.contiguous(memory_format=torch.channels_last)
-    y = _new_map((n, c, h // 2, w // 2))
+    y = new_map((n, c, h // 2, w // 2))
     places = torch.empty((n, h // 2, w // 2, 2, bit_bytes(c)), dtype=torch.uint8)
     lib.opsin_max_pool(*map(_address, (x, y, places)), n, h, w, c, torch.get_num_threads())
     return y, places
@@ -255,7 +255,7 @@ def max_pool_backward(grad: Tensor, places: Tensor, height: int, width: int) -> 
     lib = _library()
     n, c = grad.shape[:2]
     grad, places = grad.contiguous(memory_format=torch.channels_last), places.contiguous()
-    dx = _new_map((n, c, height, width))
+    dx = new_map((n, c, height, width))
     lib.opsin_max_pool_backward(*map(_address, (grad, places, dx)), n, height, width, c, torch.get_num_threads())
     return dx
 
@@ -264,7 +264,22 @@ def _work(floats: int) -> Tensor:
     return buffers.floats([floats])
 
 
-def _new_map(shape: Sequence[int]) -> Tensor:
+def map_for(x: Tensor, *others: Tensor) -> Tensor | None:
+    """A map like x for what an elementwise operator of torch makes of it and others, to be its `out`.
+
+    None where torch must make it itself: a graph is recorded, x is not in channels_last, or something is on another
+    device, of another dtype or a subclass.
+
+    Shape: (N,C,H,W) -> (N,C,H,W), channels_last.
+    """
+    recorded = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *others))
+    if recorded or type(x) is not Tensor or not takes(x, *others) or torch.compiler.is_compiling():
+        return None
+    return new_map(x.shape) if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) else None
+
+
+def new_map(shape: Sequence[int]) -> Tensor:
+    """A map (N,C,H,W) of any values, channels_last, in memory that `buffers` keeps ready."""
     n, c, h, w = shape
     return buffers.floats((n, c, h, w), (h * w * c, 1, w * c, c))
 

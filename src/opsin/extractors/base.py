@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from opsin import _native
 from opsin.checks import choice
 from opsin.errors import InputError
 from opsin.inputs import check_images
@@ -136,7 +137,7 @@ class Normalize(nn.Module):
         if self.scale != 1.0:
             x = x * self.scale
         if self.mean is not None:
-            x = x - self.mean
+            x = torch.sub(x, self.mean, out=_native.map_for(x, self.mean))
         if self.std is not None:
             x = x / self.std if self.mean is None else x.div_(self.std)  # what is ours already needs no second map
         return x

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 from torch import Tensor
 
+from opsin import _native
 from opsin.checks import choice
 from opsin.errors import ImageError, InputError, OpsinError
 from opsin.images.reading import DEFAULT_MAX_PIXELS, parse_colour, read_array
@@ -163,11 +163,14 @@ def check_size(reference: Sequence[int], distorted: Sequence[int]) -> None:
 
 def to_batch(images: Sequence[Pixels]) -> Tensor:
     """Images of one size as a tensor (N,3,H,W) in [0,1], float32, channels last as networks take it."""
-    if all(image.dtype == np.uint8 for image in images):
-        batch = torch.from_numpy(np.stack(images)).float().div_(255)
-    else:
-        batch = torch.from_numpy(np.stack([_floats(image) for image in images]))
-    return batch.permute(0, 3, 1, 2)
+    octets = all(image.dtype == np.uint8 for image in images)
+    height, width = images[0].shape[:2]
+    batch = _native.new_map((len(images), 3, height, width))
+    np.stack(
+        [image if octets else _floats(image) for image in images],
+        out=batch.permute(0, 2, 3, 1).numpy(),
+    )
+    return batch.div_(255) if octets else batch
 
 
 def _decoded(place: str, preparation: Preparation, content: bytes | None = None) -> Pixels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -117,7 +117,7 @@ class Scorer:
         """
         if self.loss is None or self.tile(*references.shape[-2:]) is not None:
             return None
-        with _same_numbers():
+        with self._numbers():
             images: dict[str, Any] = dict.fromkeys(self.loss.references, references.to(self.device))
             return self.loss.targets(**images)
 
@@ -141,7 +141,7 @@ class Scorer:
         if self.loss is not None:
             tile = self.tile(*x.shape[-2:])
             given: dict[str, Any] = dict.fromkeys(self.loss.references, y) if targets is None else {}
-            with _same_numbers():
+            with self._numbers():
                 found = totals(self.loss.evaluate(x, targets, tile=tile, **given), self.loss)
             columns += list(found.values())
         if self.also:
@@ -158,6 +158,11 @@ class Scorer:
             bad = [m.name for m, column in zip(self.metrics, values.unbind(1), strict=True) if column.isnan().any()]
             raise InputError(f"values must be numbers, got NaN of {', '.join(bad)}. The loss does not fit the image.")
         return values
+
+    def _numbers(self) -> AbstractContextManager[None]:
+        # What draws nothing does not touch the generator, which all threads share; setting its seed takes torch longer
+        # than a small network, as it writes down who asked for it, once for each kind of device.
+        return _same_numbers() if self.draws else nullcontext()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from PIL import Image
 
 from opsin.errors import ChoiceError
 from opsin.images import resize
-from opsin.scoring.reading import PILLOW_BILINEAR, Preparation, load
+from opsin.scoring.reading import PILLOW_BILINEAR, Preparation, load, to_batch
 from opsin.scoring.results import Pair
 
 
@@ -82,3 +82,23 @@ def test_the_signature_says_it():
 def test_unknown_filters():
     with pytest.raises(ChoiceError, match="did you mean 'pillow-bilinear'"):
         Preparation("64", filter="bilinear")
+
+
+def test_a_batch_is_the_pixels_between_0_and_1(pair):
+    first, second = (load(0, pair, Preparation(crop=size)).distorted["m"] for size in ("64", "64x64"))
+    second = second[::-1]  # and not contiguous
+    floats = second.astype(np.float32) / 255
+    wanted = np.stack([first, second]).astype(np.float32).transpose(0, 3, 1, 2) / np.float32(255)
+    for images in ([first, second], [first, floats]):
+        batch = to_batch(images)
+        assert batch.dtype == torch.float32 and batch.is_contiguous(memory_format=torch.channels_last)
+        assert np.array_equal(batch.numpy(), wanted)
+
+
+def test_a_batch_is_a_copy(pair):
+    pixels = load(0, pair, Preparation()).distorted["m"]
+    floats = pixels.astype(np.float32) / 255
+    for image in (pixels, floats):
+        before = image.copy()
+        to_batch([image]).zero_()
+        assert np.array_equal(image, before)

@@ -84,6 +84,22 @@ def test_values_depend_on_the_two_images_alone(name):
     torch.testing.assert_close(batch[1:], alone, rtol=1e-5, atol=1e-9)
 
 
+def test_what_draws_nothing_leaves_the_generator_alone(yaml, monkeypatch):
+    """All threads share it: two at a time would take each other's state for the one to come back to."""
+    scorer = Scorer([yaml])
+    x, y = images()
+
+    def refuse(_):
+        raise AssertionError
+
+    monkeypatch.setattr(torch, "manual_seed", refuse)
+    state = torch.random.get_rng_state()
+    scorer.score(x, None, scorer.targets(y))
+    assert not scorer.draws and torch.equal(torch.random.get_rng_state(), state)
+    with pytest.raises(AssertionError):  # as others do
+        Scorer(["contextual"]).score(x, y)
+
+
 def test_random_numbers_elsewhere_go_on():
     scorer = Scorer(["contextual"])
     x, y = images(1, 48)
