@@ -116,7 +116,7 @@ def comparisons(scores: Scores, summary: Summary, digits: Sequence[Digits]) -> s
 
 
 def _sentence(c: Comparison, form: Digits) -> str:
-    fine = _finer(c.high - c.low, form)
+    fine = _finer(c.low, c.high, form)
     better, worse = (f'<b class="name">{markup(name)}</b>' for name in (c.better, c.worse))
     metric = f'<span class="name">{markup(c.metric)}</span>'
     size = f"{fine.write(c.difference)} {_between(c.low, c.high, fine)}"
@@ -130,11 +130,13 @@ def _sentence(c: Comparison, form: Digits) -> str:
     )
 
 
-def _finer(width: float, form: Digits) -> Digits:
-    """Two digits of an interval's width."""
-    if form.after < 0 or width <= 0:
+def _finer(low: float, high: float, form: Digits) -> Digits:
+    """Two digits of an interval's width, and up to two more to tell an end near 0 from it."""
+    if form.after < 0 or high <= low:
         return form
-    return Digits(min(max(0, 1 - math.floor(math.log10(width))), form.after + 3))
+    of_width = 1 - math.floor(math.log10(high - low))
+    of_ends = max(-math.floor(math.log10(abs(end))) for end in (low, high) if end)
+    return Digits(min(max(0, of_width, min(of_ends, of_width + 2)), form.after + 3))
 
 
 def _bar(c: Comparison, low: float, high: float) -> str:

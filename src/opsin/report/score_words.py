@@ -77,7 +77,9 @@ class Digits:
             return NONE
         if math.isinf(value):
             return "∞" if value > 0 else "−∞"
-        return f"{value:.3e}" if self.after < 0 else f"{value:.{self.after}f}"
+        if self.after < 0:
+            return f"{value:.3e}"
+        return f"{round(value, self.after) + 0.0:.{self.after}f}"  # 0, not -0
 
 
 def digits_of(scores: Scores) -> Sequence[Digits]:

@@ -224,6 +224,15 @@ def test_comparisons_in_words() -> None:
     assert 'id="comparisons"' not in page(scores_of({"a": [[0.1]]}, [LPIPS]))
 
 
+@pytest.mark.parametrize(
+    ("least", "written"), [(-0.004, "-0.004, 0.400"), (0.0, "0.00, 0.40"), (-1e-9, "0.0000, 0.4000")]
+)
+def test_on_which_side_of_0_an_interval_ends(least: float, written: str) -> None:
+    """Of two pairs the ends are the two differences themselves."""
+    said = Tags(page(scores_of({"a": [[0.5], [0.5]], "b": [[0.5 + least], [0.9]]}, [LPIPS]))).said
+    assert f"[{written}" in said, re.findall(r"\[.*?\]", said)
+
+
 def test_what_is_not_finite_is_not_drawn() -> None:
     scores = scores_of({"a": [[0.1, INF], [0.2, 30.0], [0.3, INF]], "b": [[NAN, NAN], [0.2, 31.0], ()]})
     content = page(scores)
