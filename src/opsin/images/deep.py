@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opsin.errors import ImageError
+from opsin.images.png import HEADER, START
 from opsin.images.profiles import srgb_profile
 from opsin.images.writing import text_chunks
 
@@ -54,9 +55,9 @@ def write_png(path: Path, samples: Samples, metadata: Mapping[str, str]) -> None
     Reference: Portable Network Graphics (PNG) Specification (Third Edition), W3C 2025. https://www.w3.org/TR/png-3/
     """
     with path.open("wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
+        file.write(START)
         colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[samples.channels]
-        _chunk(file, b"IHDR", struct.pack(">IIBBBBB", samples.width, samples.height, 16, colour_type, 0, 0, 0))
+        _chunk(file, b"IHDR", HEADER.pack(samples.width, samples.height, 16, colour_type, 0, 0, 0))
         if samples.channels >= 3:
             _chunk(file, b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
         chunks: Any = text_chunks(metadata).chunks

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_START = b"\x89PNG\r\n\x1a\n"
-_HEADER = struct.Struct(">IIBBBBB")
+START = b"\x89PNG\r\n\x1a\n"
+HEADER = struct.Struct(">IIBBBBB")
 _RGB = (8, 2, 0, 0, 0)  # bits, colour type, and the only ways of compressing, filtering and interlacing that are taken
 # Whatever else a file has may change what its pixels mean: a profile, transparency, an orientation, frames.
 _PLAIN = {b"IHDR", b"IDAT", b"IEND", b"tEXt", b"tIME", b"pHYs", b"sRGB", b"gAMA", b"cHRM", b"bKGD"}
@@ -26,12 +26,12 @@ def decode_plain(content: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | Non
         max_pixels: what it may announce.
     """
     decoder = _decoder()
-    if decoder is None or not content.startswith(_START):
+    if decoder is None or not content.startswith(START):
         return None
     chunks = list(_chunks(content))
     if not chunks or chunks[0][0] != b"IHDR" or chunks[-1][0] != b"IEND" or not {kind for kind, _ in chunks} <= _PLAIN:
         return None
-    width, height, *layout = _HEADER.unpack_from(content, chunks[0][1])
+    width, height, *layout = HEADER.unpack_from(content, chunks[0][1])
     if tuple(layout) != _RGB or not 0 < width * height <= max_pixels:
         return None
     try:
@@ -50,7 +50,7 @@ def _decoder() -> Callable[..., Any] | None:
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int]]:
     """Kinds of chunks and where their data begin, up to the end of the file or to where it is damaged."""
-    at = len(_START)
+    at = len(START)
     while at + 12 <= len(content):
         (length,) = struct.unpack_from(">I", content, at)
         yield content[at + 4 : at + 8], at + 8

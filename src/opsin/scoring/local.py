@@ -38,9 +38,11 @@ _SHARED = 128 << 20  # bytes for images that each process has read; what finds n
 class _Reader(Dataset[tuple[int, Loaded]]):
     """Pairs by number, as the reading processes have them: the process, and the pair with its images in its arena."""
 
-    def __init__(self, pairs: Sequence[Pair], preparation: Preparation, known: Callable[[str], bool] | None) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], preparation: Preparation, known: Callable[[str], bool] | None, workers: int
+    ) -> None:
         self.pairs, self.preparation, self.known = pairs, preparation, known
-        self.arenas: list[Arena] = []
+        self.arenas = [Arena(_SHARED) for _ in range(workers)]
 
     def __getitem__(self, number: int) -> tuple[int, Loaded]:
         loaded = load(number, self.pairs[number], self.preparation, known=self.known)
@@ -84,18 +86,18 @@ def score_locally(
     known = None if cache is None else cache.known if skips else _never
     streams = _streams(scorer, len(numbers))
     # The reading processes are forked here, before there are threads.
-    with closing(_read(_Reader(pairs, preparation, known), numbers, workers)) as stream:
+    with closing(_read(_Reader(pairs, preparation, known, workers), numbers)) as stream:
         jobs = _jobs(stream, scorer, preparation, pairs, batch, cache)
         yield from _measured(jobs, streams)
 
 
-def _read(reader: _Reader, numbers: Sequence[int], workers: int) -> Generator[Loaded, None, None]:
+def _read(reader: _Reader, numbers: Sequence[int]) -> Generator[Loaded, None, None]:
     """Pairs, read ahead by processes.
 
     Raises:
         OpsinError: one was killed.
     """
-    reader.arenas = [Arena(_SHARED) for _ in range(workers)]
+    workers = len(reader.arenas)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more than cores, if that is what is asked
         loader = DataLoader(

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import mmap
 import weakref
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[Any]
+from opsin.scoring.reading import Pixels
 
 _BLOCK = 1 << 18
 
@@ -55,22 +55,24 @@ class Arena:
 
     def put(self, image: Pixels) -> Place | None:
         """Copy an image into free memory; None if there is not enough in one piece."""
-        blocks = -(-image.nbytes // _BLOCK)
-        first = _run_of_free(self._used, blocks)
+        first = _run_of_free(self._used, -(-image.nbytes // _BLOCK))
         if first is None:
             return None
-        self._used[first : first + blocks] = True
         place = Place(first * _BLOCK, image.shape, image.dtype.str)
+        self._blocks(place)[:] = True
         _flat(self._memory, place)[...] = image.reshape(-1)
         return place
 
     def take(self, place: Place) -> Pixels:
         """The image that was put there, not copied; its memory is free when the last array that shows it is gone."""
         flat = _flat(self._memory, place)
-        first = place.start // _BLOCK
         # All views hold this one: NumPy has them refer to the array that is nearest to the memory.
-        weakref.finalize(flat, self._used[first : first - (-flat.nbytes // _BLOCK)].fill, False).atexit = False
+        weakref.finalize(flat, self._blocks(place).fill, False).atexit = False
         return flat.reshape(place.shape)
+
+    def _blocks(self, place: Place) -> npt.NDArray[np.bool_]:
+        size = math.prod(place.shape) * np.dtype(place.dtype).itemsize
+        return self._used[place.start // _BLOCK :][: -(-size // _BLOCK)]
 
     @property
     def used(self) -> int:
